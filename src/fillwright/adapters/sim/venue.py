@@ -1,0 +1,46 @@
+"""A simulated venue: the chain's pools of that name, seen after a delay."""
+
+from random import Random
+from typing import Final
+
+from fillwright.adapters.sim.chain import SimChain
+from fillwright.adapters.sim.presets import Preset
+from fillwright.errors import Code, FillwrightError
+from fillwright.order import Leg, Mode
+from fillwright.ports import Clock, Instruction, Snapshot
+from fillwright.units import Atoms, Mint
+
+_MILLIS: Final = 1_000
+
+
+class SimVenue:
+    """See ports.Venue."""
+
+    def __init__(self, name: str, chain: SimChain, clock: Clock, preset: Preset, seed: int) -> None:
+        self.name = name
+        self._chain = chain
+        self._clock = clock
+        self._preset = preset
+        self._random = Random(f"{seed}:{name}")
+
+    async def pools(self, mint_a: Mint, mint_b: Mint) -> Snapshot:
+        await self._pause(self._preset.quote_ms)
+        if self._random.random() < self._preset.faults.quote_failure:
+            raise FillwrightError(Code.VENUE_UNAVAILABLE, f"{self.name} answered with an error (simulated)")
+        return self._chain.pools_of(self.name, mint_a, mint_b)
+
+    async def build(self, leg: Leg, *, mode: Mode, limit: Atoms) -> Instruction:
+        await self._pause(self._preset.build_ms)
+        return Instruction(
+            venue=leg.venue,
+            pool=leg.pool,
+            mint_in=leg.mint_in,
+            mint_out=leg.mint_out,
+            mode=mode,
+            amount=leg.amount_in if mode is Mode.EXACT_IN else leg.amount_out,
+            limit=limit,
+        )
+
+    async def _pause(self, bounds_ms: tuple[int, int]) -> None:
+        if bounds_ms != (0, 0):
+            await self._clock.sleep(self._random.uniform(*bounds_ms) / _MILLIS)

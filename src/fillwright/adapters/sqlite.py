@@ -1,0 +1,400 @@
+"""The embedded store: one SQLite file, in WAL mode with a full sync at every commit.
+
+Decides: how calls become transactions. Concurrent calls share one (group commit): whatever arrives while a commit
+is under way goes into the next. Must never: answer before the commit, or change an order without the
+compare-and-set on its seq.
+"""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from fillwright.errors import Code, FillwrightError, Problem
+from fillwright.order import Event, Fill, Intent, Order, Recorded, Route, SignedTx, Stamped, Status, claim
+from fillwright.ports import Clock, Conflict, NewOrder, Page, Stored
+from fillwright.units import Atoms, Millis, OrderId, Signature
+
+T = TypeVar("T")
+_BATCH_MAX: Final = 512
+_LOCK_TIMEOUT_S: Final = 5.0
+
+_encode: Final = msgspec.json.Encoder().encode
+_intent_of: Final = msgspec.json.Decoder(Intent).decode
+_route_of: Final = msgspec.json.Decoder(Route).decode
+_tx_of: Final = msgspec.json.Decoder(SignedTx).decode
+_problem_of: Final = msgspec.json.Decoder(Problem).decode
+_event_of: Final = msgspec.json.Decoder(Event).decode
+
+_COLUMNS: Final = (
+    "id, account, client_order_id, intent, status, seq, attempts, worker, cancel_requested, created_at, updated_at,"
+    " due_at, deadline_at, route, tx, tx_hash, filled_in, filled_out, fill_slot, problem"
+)
+_SELECT: Final = f"SELECT {_COLUMNS} FROM orders"
+_INSERT_ORDER: Final = (
+    "INSERT INTO orders (id, account, client_order_id, idempotency_key, fingerprint, type, side, mode, token_in,"
+    " token_out, amount, slippage_bps, intent, status, seq, attempts, cancel_requested, created_at, updated_at,"
+    " due_at, deadline_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?)"
+)
+_INSERT_EVENT: Final = "INSERT INTO order_events (order_id, seq, at, status, event, payload) VALUES (?, ?, ?, ?, ?, ?)"
+_UPDATE_ORDER: Final = (
+    "UPDATE orders SET status = ?, seq = ?, attempts = ?, worker = ?, cancel_requested = ?, updated_at = ?,"
+    " due_at = ?, route = ?, tx = ?, tx_hash = ?, filled_in = ?, filled_out = ?, fill_slot = ?, failure_reason = ?,"
+    " problem = ? WHERE id = ? AND account = ? AND seq = ?"
+)
+_CLAIMABLE: Final = (
+    "due_at <= :now AND (worker IS NULL OR worker = :worker"
+    " OR NOT EXISTS (SELECT 1 FROM workers WHERE name = orders.worker AND seen_at > :dead_since))"
+)
+
+
+class SqliteStore:
+    """See ports.Store. One instance a process; `close` it after its last call."""
+
+    def __init__(self, path: Path, clock: Clock, *, lease_s: float) -> None:
+        self._clock = clock
+        self._lease_ms = round(lease_s * 1_000)
+        self._writer = _connect(path)
+        _migrate(self._writer)
+        self._reader = _connect(path)
+        self._write_thread = ThreadPoolExecutor(1, "sqlite-write")
+        self._read_thread = ThreadPoolExecutor(1, "sqlite-read")
+        self._pending: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    def close(self) -> None:
+        self._write_thread.shutdown()
+        self._read_thread.shutdown()
+        self._reader.close()
+        self._writer.close()
+
+    # --- port ---------------------------------------------------------------------------------------------
+
+    async def create(self, new: NewOrder) -> Stored:
+        return await self._write(lambda: self._create(new))
+
+    async def record(self, before: Order, recorded: Sequence[Recorded]) -> None:
+        if not await self._write(lambda: self._record(before, recorded)):
+            raise Conflict
+
+    async def claim(self, order_ids: Sequence[OrderId], worker: str) -> list[Recorded]:
+        return await self._write(lambda: self._claim(order_ids, worker))
+
+    async def heartbeat(self, worker: str) -> None:
+        await self._write(lambda: self._heartbeat(worker))
+
+    async def retire(self, worker: str) -> None:
+        await self._write(lambda: self._writer.execute("DELETE FROM workers WHERE name = ?", (worker,)))
+
+    async def get(self, account: str, order_id: OrderId) -> Order | None:
+        rows = await self._read(f"{_SELECT} WHERE id = ? AND account = ?", (order_id, account))
+        return _order(rows[0]) if rows else None
+
+    async def get_by_client_id(self, account: str, client_order_id: str) -> Order | None:
+        rows = await self._read(f"{_SELECT} WHERE account = ? AND client_order_id = ?", (account, client_order_id))
+        return _order(rows[0]) if rows else None
+
+    async def page(self, page: Page) -> list[Order]:
+        where, values = _conditions(page)
+        sql = f"{_SELECT} WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?"
+        return [_order(row) for row in await self._read(sql, (*values, page.limit))]
+
+    async def history(self, account: str, order_id: OrderId) -> list[Stamped]:
+        sql = (
+            "SELECT e.seq, e.at, e.payload FROM order_events e JOIN orders o ON o.id = e.order_id"
+            " WHERE o.id = ? AND o.account = ? ORDER BY e.seq"
+        )
+        rows = await self._read(sql, (order_id, account))
+        return [Stamped(seq, Millis(at), _event_of(payload)) for seq, at, payload in rows]
+
+    async def due(self, worker: str, limit: int) -> list[OrderId]:
+        sql = f"SELECT id FROM orders WHERE {_CLAIMABLE} ORDER BY due_at LIMIT :limit"
+        rows = await self._read(sql, {**self._claimant(worker), "limit": limit})
+        return [OrderId(row[0]) for row in rows]
+
+    async def ping(self) -> None:
+        await self._read("SELECT 1", ())
+
+    # --- statements, each all or nothing within the transaction of its batch ------------------------------
+
+    def _create(self, new: NewOrder) -> Stored:
+        existing = self._existing(new)
+        if existing is not None:
+            return existing
+        order = new.accepted.order
+        intent = order.intent
+        self._writer.execute(
+            _INSERT_ORDER,
+            (
+                order.id,
+                order.account,
+                order.client_order_id,
+                new.idempotency_key,
+                new.fingerprint,
+                intent.type,
+                intent.side,
+                intent.mode,
+                intent.token_in.mint,
+                intent.token_out.mint,
+                intent.amount,
+                intent.slippage_bps,
+                _encode(intent),
+                order.status,
+                order.seq,
+                order.created_at,
+                order.updated_at,
+                order.due_at,
+                order.deadline_at,
+            ),
+        )
+        self._append([new.accepted])
+        return Stored(order, new.fingerprint, is_new=True)
+
+    def _existing(self, new: NewOrder) -> Stored | None:
+        order = new.accepted.order
+        for column, name in (
+            ("idempotency_key", new.idempotency_key),
+            ("client_order_id", order.client_order_id),
+        ):
+            if name is None:
+                continue
+            sql = f"SELECT {_COLUMNS}, fingerprint FROM orders WHERE account = ? AND {column} = ?"
+            row = self._writer.execute(sql, (order.account, name)).fetchone()
+            if row is not None:
+                return Stored(_order(row[:-1]), row[-1], is_new=False)
+        return None
+
+    def _record(self, before: Order, recorded: Sequence[Recorded]) -> bool:
+        """The compare-and-set. Whether it won."""
+        after = recorded[-1].order
+        cursor = self._writer.execute(_UPDATE_ORDER, (*_state(after), before.id, before.account, before.seq))
+        if cursor.rowcount != 1:
+            return False
+        self._append(recorded)
+        return True
+
+    def _append(self, recorded: Sequence[Recorded]) -> None:
+        self._writer.executemany(
+            _INSERT_EVENT,
+            [
+                (
+                    each.order.id,
+                    each.order.seq,
+                    each.order.updated_at,
+                    each.order.status,
+                    each.event.__struct_config__.tag,
+                    _encode(each.event),
+                )
+                for each in recorded
+            ],
+        )
+
+    def _claim(self, order_ids: Sequence[OrderId], worker: str) -> list[Recorded]:
+        sql = f"{_SELECT} WHERE id IN (SELECT value FROM json_each(:ids)) AND {_CLAIMABLE}"
+        values = {**self._claimant(worker), "ids": json.dumps(list(order_ids))}
+        orders = [_order(row) for row in self._writer.execute(sql, values).fetchall()]
+        claimed = [(order, claim(order, worker, self._clock.now())) for order in orders]
+        return [recorded for order, recorded in claimed if self._record(order, [recorded])]
+
+    def _heartbeat(self, worker: str) -> None:
+        now = self._clock.now()
+        self._writer.execute(
+            "INSERT INTO workers (name, seen_at) VALUES (?, ?)"
+            " ON CONFLICT (name) DO UPDATE SET seen_at = excluded.seen_at",
+            (worker, now),
+        )
+        self._writer.execute("DELETE FROM workers WHERE seen_at < ?", (now - self._lease_ms,))
+
+    def _claimant(self, worker: str) -> dict[str, Any]:
+        now = self._clock.now()
+        return {"worker": worker, "now": now, "dead_since": now - self._lease_ms}
+
+    # --- transactions -------------------------------------------------------------------------------------
+
+    async def _write(self, statement: Callable[[], T]) -> T:
+        """Run in the next transaction and return once that is durable."""
+        done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._pending.append((statement, done))
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush())
+        return await done
+
+    async def _flush(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._pending:
+                batch, self._pending = self._pending[:_BATCH_MAX], self._pending[_BATCH_MAX:]
+                statements = [statement for statement, _ in batch]
+                outcomes = await loop.run_in_executor(self._write_thread, self._commit, statements)
+                for (_, done), outcome in zip(batch, outcomes, strict=True):
+                    _deliver(done, outcome)
+        finally:
+            self._flushing = None
+
+    def _commit(self, statements: Sequence[Callable[[], Any]]) -> list[Any]:
+        """One transaction. If a statement fails, each gets its own, so that it fails alone."""
+        try:
+            self._writer.execute("BEGIN IMMEDIATE")
+            outcomes = [statement() for statement in statements]
+        except Exception as error:  # a defect in one call must not take its neighbours along
+            self._roll_back()
+            if len(statements) == 1:
+                return [_translated(error)]
+            return [self._commit([statement])[0] for statement in statements]
+        try:
+            self._writer.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            return [_translated(error)] * len(statements)
+        return outcomes
+
+    def _roll_back(self) -> None:
+        if self._writer.in_transaction:
+            self._writer.execute("ROLLBACK")
+
+    async def _read(self, sql: str, values: Any) -> list[tuple[Any, ...]]:
+        loop = asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(self._read_thread, lambda: self._reader.execute(sql, values).fetchall())
+        except sqlite3.Error as error:
+            raise _translated(error) from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Apply the migrations that this file has not seen, each in its own transaction."""
+    folder = resources.files("fillwright") / "migrations" / "sqlite"
+    done = connection.execute("PRAGMA user_version").fetchone()[0]
+    for script in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        number = int(script.name[:4])
+        if number > done:
+            connection.executescript(f"BEGIN IMMEDIATE;{script.read_text()}PRAGMA user_version = {number};COMMIT;")
+
+
+def _deliver(done: asyncio.Future[Any], outcome: Any) -> None:
+    if done.cancelled():
+        return
+    if isinstance(outcome, Exception):
+        done.set_exception(outcome)
+    else:
+        done.set_result(outcome)
+
+
+def _translated(error: Exception) -> Exception:
+    if not isinstance(error, sqlite3.Error):
+        return error
+    return FillwrightError(Code.STORE_UNAVAILABLE, f"the store did not answer ({type(error).__name__}: {error})")
+
+
+# --- rows -------------------------------------------------------------------------------------------------
+
+
+def _state(order: Order) -> tuple[Any, ...]:
+    """The values of _UPDATE_ORDER's SET, in its order."""
+    tx, fill = order.tx, order.fill
+    signature = tx.signature if tx else fill.signature if fill else None
+    return (
+        order.status,
+        order.seq,
+        order.attempt,
+        order.worker,
+        order.cancel_requested,
+        order.updated_at,
+        order.due_at,
+        _encode(order.route) if order.route else None,
+        _encode(tx) if tx else None,
+        signature,
+        fill.amount_in if fill else None,
+        fill.amount_out if fill else None,
+        fill.slot if fill else None,
+        order.problem.detail if order.problem else None,
+        _encode(order.problem) if order.problem else None,
+    )
+
+
+def _order(row: Sequence[Any]) -> Order:
+    (
+        order_id,
+        account,
+        client_order_id,
+        intent,
+        status,
+        seq,
+        attempts,
+        worker,
+        cancel_requested,
+        created_at,
+        updated_at,
+        due_at,
+        deadline_at,
+        route,
+        tx,
+        tx_hash,
+        filled_in,
+        filled_out,
+        fill_slot,
+        problem,
+    ) = row
+    fill = None
+    if filled_in is not None:
+        fill = Fill(
+            signature=Signature(tx_hash),
+            slot=fill_slot,
+            amount_in=Atoms(filled_in),
+            amount_out=Atoms(filled_out),
+        )
+    return Order(
+        id=OrderId(order_id),
+        account=account,
+        client_order_id=client_order_id,
+        intent=_intent_of(intent),
+        status=Status(status),
+        seq=seq,
+        attempt=attempts,
+        worker=worker,
+        cancel_requested=bool(cancel_requested),
+        created_at=created_at,
+        updated_at=updated_at,
+        due_at=due_at,
+        deadline_at=deadline_at,
+        route=_route_of(route) if route else None,
+        tx=_tx_of(tx) if tx else None,
+        fill=fill,
+        problem=_problem_of(problem) if problem else None,
+    )
+
+
+def _conditions(page: Page) -> tuple[list[str], list[Any]]:
+    conditions: list[tuple[str, Sequence[Any]]] = [("account = ?", [page.account])]
+    if page.statuses is not None:
+        conditions.append((f"status IN ({_marks(page.statuses)})", sorted(page.statuses)))
+    if page.mints is not None:
+        mints = sorted(page.mints)
+        conditions.append((f"token_in IN ({_marks(mints)})", mints))
+        conditions.append((f"token_out IN ({_marks(mints)})", mints))
+    for condition, value in (
+        ("side = ?", page.side),
+        ("created_at >= ?", page.since),
+        ("created_at < ?", page.until),
+        ("id < ?", page.before),
+    ):
+        if value is not None:
+            conditions.append((condition, [value]))
+    return [condition for condition, _ in conditions], [value for _, values in conditions for value in values]
+
+
+def _marks(values: Any) -> str:
+    return ", ".join("?" * len(values))

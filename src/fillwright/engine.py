@@ -1,0 +1,225 @@
+"""The façade: everything that an interface may ask of the engine, and nothing else.
+
+Decides: what submitting, cancelling and watching mean. Must never: know HTTP or JSON, or an adapter.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import msgspec
+
+from fillwright.errors import Code, FillwrightError
+from fillwright.executor import Executor
+from fillwright.order import (
+    Accepted,
+    Intent,
+    Order,
+    Recorded,
+    Route,
+    Status,
+    accept,
+    cancel,
+    replay,
+)
+from fillwright.ports import Conflict, Entropy, NewOrder, Page, Queue, Stored
+from fillwright.routing import NoRoute
+from fillwright.tokens import Tokens
+from fillwright.units import Millis, OrderId
+from fillwright.worker import Worker
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
+    """A request for an order, by one account. `fingerprint` is a hash of what was asked."""
+
+    account: str
+    intent: Intent
+    fingerprint: bytes
+    client_order_id: str | None = None
+    idempotency_key: str | None = None
+
+
+class Engine:
+    """Submit, read, cancel and watch orders; `run` works on them."""
+
+    def __init__(
+        self, *, executor: Executor, queue: Queue, worker: Worker | None, entropy: Entropy, tokens: Tokens
+    ) -> None:
+        self.tokens = tokens
+        self.policy = executor.policy
+        self.clock = executor.clock
+        self._executor = executor
+        self._store = executor.store
+        self._bus = executor.bus
+        self._queue = queue
+        self._worker = worker
+        self._entropy = entropy
+        self._draining = False
+
+    # --- orders -------------------------------------------------------------------------------------------
+
+    async def submit(self, asked: Submission) -> Stored:
+        """Accept an order durably, or find the one that this request already made.
+
+        Raises FillwrightError: IDEMPOTENCY_KEY_REUSED or ORDER_DUPLICATE_CLIENT_ID for another request under a
+        used name; ENGINE_DRAINING; STORE_UNAVAILABLE (whether it was accepted is then unknown: repeat the
+        request under the same key).
+        """
+        if self._draining:
+            raise FillwrightError(Code.ENGINE_DRAINING, "the engine is stopping; try again shortly")
+        now = self.clock.now()
+        event = Accepted(intent=asked.intent, client_order_id=asked.client_order_id)
+        accepted = accept(new_order_id(now, self._entropy), asked.account, event, now)
+        new = NewOrder(accepted=accepted, idempotency_key=asked.idempotency_key, fingerprint=asked.fingerprint)
+        stored = await self._store.create(new)
+        if stored.is_new:
+            await self._executor.announce([accepted])
+            await self._queue.put([stored.order.id])
+        elif stored.fingerprint != asked.fingerprint:
+            raise _reused(asked, stored.order)
+        return stored
+
+    async def get(self, account: str, order_id: OrderId) -> Order:
+        """Raises FillwrightError(ORDER_NOT_FOUND)."""
+        return _found(await self._store.get(account, order_id))
+
+    async def get_by_client_id(self, account: str, client_order_id: str) -> Order:
+        """Raises FillwrightError(ORDER_NOT_FOUND)."""
+        return _found(await self._store.get_by_client_id(account, client_order_id))
+
+    async def page(self, page: Page) -> list[Order]:
+        return await self._store.page(page)
+
+    async def history(self, account: str, order_id: OrderId) -> list[Recorded]:
+        """Every event with the order right after it, from the first on. Raises FillwrightError(ORDER_NOT_FOUND)."""
+        stamped = await self._store.history(account, order_id)
+        if not stamped:
+            raise FillwrightError(Code.ORDER_NOT_FOUND, "no such order")
+        return replay(order_id, account, stamped)
+
+    async def cancel(self, account: str, order_id: OrderId) -> Order:
+        """Cancel now, or as soon as the live transaction is proven over (the order is then still submitted).
+
+        Raises FillwrightError: ORDER_NOT_FOUND; CANCEL_TOO_LATE where it ended otherwise.
+        """
+        while True:
+            order = await self.get(account, order_id)
+            if order.status is Status.CANCELED:
+                return order
+            recorded = cancel(order, self.clock.now())
+            if recorded is None:
+                return order
+            try:
+                await self._store.record(order, [recorded])
+            except Conflict:
+                continue  # the order moved on meanwhile; it has few moves left, so this ends
+            await self._executor.announce([recorded])
+            return recorded.order
+
+    async def quote(self, intent: Intent) -> Route | NoRoute:
+        """What the venues offer for this intent now; nothing is stored."""
+        return await self._executor.route(intent)
+
+    # --- streams ------------------------------------------------------------------------------------------
+
+    async def watch(self, account: str, order_id: OrderId, after: int = 0) -> AsyncIterator[Recorded]:
+        """Every event of the order with seq > `after`, in order, without gap or repetition, until it ends.
+
+        Raises FillwrightError(ORDER_NOT_FOUND) before the first event.
+        """
+        async with self._bus.subscribe(order_id) as inbox:
+            last = after
+            while True:
+                for recorded in await self.history(account, order_id):
+                    if recorded.order.seq > last:
+                        last = recorded.order.seq
+                        yield recorded
+                    if recorded.order.is_terminal:
+                        return
+                while (news := await inbox.next(self.policy.watch_s)) is not None:
+                    if news.order.seq > last + 1:
+                        break  # a gap: read history again
+                    if news.order.seq == last + 1:
+                        last += 1
+                        yield news
+                        if news.order.is_terminal:
+                            return
+
+    async def watch_all(self, account: str) -> AsyncIterator[Recorded]:
+        """Every event of the account's orders from now on, in order and without gap for each order.
+
+        Ends when the reader was too slow to be sure of that; it then watches again.
+        """
+        seen: dict[OrderId, int] = {}
+        async with self._bus.subscribe(None) as inbox:
+            while not inbox.overflowed:
+                news = await inbox.next(self.policy.watch_s)
+                if news is None or news.order.account != account:
+                    continue
+                for recorded in await self._since(seen, news):
+                    yield recorded
+
+    async def _since(self, seen: dict[OrderId, int], news: Recorded) -> list[Recorded]:
+        """What a reader of all orders has not seen of this one, up to this event. Updates `seen`."""
+        order = news.order
+        last = seen.get(order.id, order.seq - 1)
+        if order.seq <= last:
+            return []
+        seen[order.id] = order.seq
+        if order.is_terminal:
+            seen.pop(order.id)
+        if order.seq == last + 1:
+            return [news]
+        history = await self.history(order.account, order.id)
+        return [recorded for recorded in history if last < recorded.order.seq <= order.seq]
+
+    # --- life ---------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work on orders until `stop`; without a worker, just wait for it."""
+        if self._worker is not None:
+            await self._worker.run()
+
+    def stop(self) -> None:
+        """Accept and take no more; `run` returns when the orders being driven are done."""
+        self._draining = True
+        if self._worker is not None:
+            self._worker.stop()
+
+    async def check(self) -> dict[str, str]:
+        """Each thing the engine cannot do without: "ok" or what is wrong."""
+        checks = {"store": self._store.ping, "chain": self._executor.chain.ping}
+        results = {name: await _verdict(check) for name, check in checks.items()}
+        results["intake"] = "draining" if self._draining else "ok"
+        return results
+
+
+def new_order_id(now: Millis, entropy: Entropy) -> OrderId:
+    """A UUID version 7 (RFC 9562): 48 bits of time, then random bits; sorts by time of acceptance."""
+    tail = int.from_bytes(entropy(10))
+    value = (now << 80) | tail
+    value = value & ~(0xF << 76) | (0x7 << 76)
+    value = value & ~(0x3 << 62) | (0x2 << 62)
+    return OrderId(str(uuid.UUID(int=value)))
+
+
+def _found(order: Order | None) -> Order:
+    if order is None:
+        raise FillwrightError(Code.ORDER_NOT_FOUND, "no such order")
+    return order
+
+
+def _reused(asked: Submission, existing: Order) -> FillwrightError:
+    if asked.client_order_id is not None and existing.client_order_id == asked.client_order_id:
+        why = f"client order id already names order {existing.id}, which asked for something else"
+        return FillwrightError(Code.ORDER_DUPLICATE_CLIENT_ID, why, pointer="/clientOrderId")
+    return FillwrightError(Code.IDEMPOTENCY_KEY_REUSED, "this idempotency key was used for another request")
+
+
+async def _verdict(check: Callable[[], Awaitable[None]]) -> str:
+    try:
+        async with asyncio.timeout(2):
+            await check()
+    except (TimeoutError, FillwrightError) as error:
+        return str(error) or "no answer"
+    return "ok"

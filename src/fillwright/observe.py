@@ -1,0 +1,112 @@
+"""Metrics and log lines of what was recorded.
+
+Decides: what an operator can see. Must never: show a secret, or change what happens; it is told afterwards.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from fillwright.order import Landed, Order, Quote, Recorded, Routed, Status
+from fillwright.worker import Failure
+
+_LOG: Final = logging.getLogger("fillwright")
+_SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+
+class Observer:
+    """One log line and a few counters an event. `registry` is served at /metrics."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._events = Counter("fillwright_events", "Recorded events", ["event"], registry=registry)
+        self._ended = Counter("fillwright_orders_ended", "Orders ended", ["status"], registry=registry)
+        self._seconds = Histogram(
+            "fillwright_order_seconds",
+            "From acceptance to the end",
+            ["status"],
+            registry=registry,
+            buckets=_SECONDS,
+        )
+        self._wins = Counter("fillwright_route_wins", "Routes chosen", ["venue"], registry=registry)
+        self._failures = Counter("fillwright_failures", "Unexpected failures", ["where"], registry=registry)
+        self._driving = Gauge("fillwright_orders_driving", "Orders being driven", registry=registry)
+        self._waiting = Gauge("fillwright_queue_depth", "Hints waiting in the queue", registry=registry)
+
+    def recorded(self, recorded: Recorded) -> None:
+        """A committed event."""
+        order, event = recorded.order, recorded.event
+        name = str(event.__struct_config__.tag)
+        self._events.labels(name).inc()
+        if order.is_terminal:
+            self._ended.labels(order.status).inc()
+            self._seconds.labels(order.status).observe((order.updated_at - order.created_at) / 1_000)
+        if isinstance(event, Routed):
+            self._wins.labels(event.route.venue).inc()
+        if _LOG.isEnabledFor(logging.INFO):
+            _LOG.info(name, extra={"fields": _fields(recorded)})
+
+    def failed(self, failure: Failure) -> None:
+        """A failure that a worker survived."""
+        self._failures.labels(failure.where).inc()
+        fields = {"where": failure.where, "orderId": failure.order_id}
+        _LOG.error("%s: %s", failure.where, failure.error, extra={"fields": fields}, exc_info=failure.error)
+
+    def load(self, *, driving: int, waiting: int) -> None:
+        self._driving.set(driving)
+        self._waiting.set(waiting)
+
+
+def _fields(recorded: Recorded) -> Mapping[str, Any]:
+    """The event in a log line: which order, where it stands, and what decided it."""
+    order, event = recorded.order, recorded.event
+    fields: dict[str, Any] = {
+        "orderId": order.id,
+        "seq": order.seq,
+        "status": order.status,
+        "attempt": order.attempt,
+        "pair": f"{order.intent.token_in.symbol}>{order.intent.token_out.symbol}",
+    }
+    match event:
+        case Routed(route=route):
+            fields |= {"chosen": route.venue, "reason": route.reason}
+            fields["quotes"] = [_quote_line(order, quote) for quote in route.quotes]
+        case Landed(fill=fill):
+            fields |= {"signature": fill.signature, "amountIn": fill.amount_in, "amountOut": fill.amount_out}
+        case _:
+            if order.tx is not None and order.status is Status.SUBMITTED:
+                fields["signature"] = order.tx.signature
+            if order.problem is not None:
+                fields |= {"code": order.problem.code, "problem": order.problem.detail}
+    return fields
+
+
+def _quote_line(order: Order, quote: Quote) -> str:
+    where = f"{quote.venue} {quote.kind}".strip()
+    if quote.problem is not None:
+        return f"{where}: {quote.problem.code}"
+    return f"{where}: {quote.amount_in} -> {quote.amount_out} (impact {quote.impact_bps} bps, {quote.latency_ms} ms)"
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {"time": round(record.created, 3), "level": record.levelname, "message": record.getMessage()}
+        line |= getattr(record, "fields", {})
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line).decode()
+
+
+class TextLines(logging.Formatter):
+    """For a terminal: time, level, message, then key=value."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = " ".join(f"{key}={value}" for key, value in getattr(record, "fields", {}).items())
+        line = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname:<7} {record.getMessage():<16} {fields}"
+        if record.exc_info:
+            line += "\n" + self.formatException(record.exc_info)
+        return line

@@ -1,0 +1,495 @@
+"""One order: what was asked, what has happened, and what comes next. Pure.
+
+Decides: every legal move (`TRANSITIONS`), the order's state after each recorded event (`transition`), and the
+next thing to do for an order in any state (`next_step`), which is both the way forward and the way back
+after a crash. Must never: do I/O, read a clock, or let a signed transaction be forgotten before there is
+proof of what became of it.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Final, TypeAlias, assert_never
+
+import msgspec
+
+from fillwright.errors import Code, FillwrightError, Problem
+from fillwright.policy import Policy
+from fillwright.units import Atoms, Bps, Millis, Mint, OrderId, Signature, Token
+
+
+class Status(StrEnum):
+    PENDING = "pending"
+    """Durably accepted, or between two attempts."""
+    ROUTING = "routing"
+    """Quotes are being compared."""
+    BUILDING = "building"
+    """A route is chosen, its transaction is being built and signed; nothing was sent."""
+    SUBMITTED = "submitted"
+    """Signed and stored; may be on the network. Only evidence from the chain moves it from here."""
+    CONFIRMED = "confirmed"
+    FAILED = "failed"
+    """Attempts spent, or hopeless, and each attempt proven over."""
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+
+
+TERMINAL: Final = frozenset({Status.CONFIRMED, Status.FAILED, Status.CANCELED, Status.EXPIRED})
+
+
+class Mode(StrEnum):
+    EXACT_IN = "exactIn"
+    EXACT_OUT = "exactOut"
+
+
+class Side(StrEnum):
+    """Seen from the base token: a sell pays it in, a buy gets it out."""
+
+    BUY = "buy"
+    SELL = "sell"
+
+
+class OrderType(StrEnum):
+    MARKET = "market"
+
+
+# --- what was asked, what was found, what was done --------------------------------------------------------
+
+
+class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was asked for. `amount` is of token_in for exact in, of token_out for exact out."""
+
+    type: OrderType = OrderType.MARKET
+    side: Side
+    token_in: Token
+    token_out: Token
+    amount: Atoms
+    mode: Mode
+    slippage_bps: Bps
+    max_price_impact_bps: Bps | None = None
+    deadline_ms: Millis | None = None
+    """From acceptance; no attempt is signed after it."""
+    venues: tuple[str, ...] | None = None
+    """Only these venues, where given."""
+    tags: tuple[str, ...] = ()
+
+    @property
+    def base(self) -> Token:
+        return self.token_in if self.side is Side.SELL else self.token_out
+
+    @property
+    def quote(self) -> Token:
+        return self.token_out if self.side is Side.SELL else self.token_in
+
+
+class Quote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A pool's promise at a slot, or the reason why it made none (`problem`; the amounts are then 0)."""
+
+    venue: str
+    pool: str = ""
+    kind: str = ""
+    slot: int = 0
+    amount_in: Atoms = Atoms(0)
+    amount_out: Atoms = Atoms(0)
+    fee: Atoms = Atoms(0)
+    fee_mint: Mint = Mint("")
+    impact_bps: Bps = Bps(0)
+    depth: int = 0
+    """Liquidity for ranking equal quotes: the pool's reserve of the output token, in atoms."""
+    latency_ms: Millis = Millis(0)
+    problem: Problem | None = None
+
+
+class Leg(msgspec.Struct, frozen=True, kw_only=True):
+    """A chosen swap on one pool."""
+
+    venue: str
+    pool: str
+    mint_in: Mint
+    mint_out: Mint
+    amount_in: Atoms
+    amount_out: Atoms
+
+
+class Route(msgspec.Struct, frozen=True, kw_only=True):
+    """The chosen legs, beside every quote that was compared and why these won."""
+
+    legs: tuple[Leg, ...]
+    amount_in: Atoms
+    amount_out: Atoms
+    impact_bps: Bps
+    reason: str
+    quotes: tuple[Quote, ...]
+    found_at: Millis
+
+    @property
+    def venue(self) -> str:
+        return "+".join(dict.fromkeys(leg.venue for leg in self.legs))
+
+
+class SignedTx(msgspec.Struct, frozen=True, kw_only=True):
+    """A signed transaction. These bytes, and no others, may be broadcast for their attempt.
+
+    `signed_slot` and `signed_height` are the chain's when it was signed: later heights are judged by them.
+    `limit` is the bound that the chain enforces: least out for exact in, most in for exact out.
+    """
+
+    signature: Signature
+    raw: bytes
+    last_valid_height: int
+    signed_slot: int
+    signed_height: int
+    limit: Atoms
+
+
+class Fill(msgspec.Struct, frozen=True, kw_only=True):
+    """What the chain swapped, told by the chain."""
+
+    signature: Signature
+    slot: int
+    amount_in: Atoms
+    amount_out: Atoms
+
+
+# --- events: what has happened, in the past tense ---------------------------------------------------------
+
+
+class _Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+    pass
+
+
+class Accepted(_Event, frozen=True, kw_only=True, tag="accepted"):
+    intent: Intent
+    client_order_id: str | None = None
+
+
+class Started(_Event, frozen=True, kw_only=True, tag="started"):
+    """A worker began an attempt."""
+
+    worker: str
+
+
+class Reclaimed(_Event, frozen=True, kw_only=True, tag="reclaimed"):
+    """A worker took an order over, in the state in which another one left it."""
+
+    worker: str
+
+
+class Routed(_Event, frozen=True, kw_only=True, tag="routed"):
+    route: Route
+
+
+class Signed(_Event, frozen=True, kw_only=True, tag="signed"):
+    tx: SignedTx
+
+
+class Landed(_Event, frozen=True, kw_only=True, tag="landed"):
+    fill: Fill
+
+
+class Reverted(_Event, frozen=True, kw_only=True, tag="reverted"):
+    """The chain executed the transaction and undid it: proof that this attempt swapped nothing."""
+
+    signature: Signature
+    slot: int
+    problem: Problem
+    retry_at: Millis
+
+
+class Lapsed(_Event, frozen=True, kw_only=True, tag="lapsed"):
+    """The transaction can no longer land: proof that this attempt never will swap anything."""
+
+    signature: Signature
+    height: int
+    problem: Problem
+    retry_at: Millis
+
+
+class Aborted(_Event, frozen=True, kw_only=True, tag="aborted"):
+    """The attempt ended before anything was signed and stored."""
+
+    problem: Problem
+    retry_at: Millis
+
+
+class CancelRequested(_Event, frozen=True, kw_only=True, tag="cancel_requested"):
+    pass
+
+
+class Canceled(_Event, frozen=True, kw_only=True, tag="canceled"):
+    pass
+
+
+class Expired(_Event, frozen=True, kw_only=True, tag="expired"):
+    problem: Problem
+
+
+class Failed(_Event, frozen=True, kw_only=True, tag="failed"):
+    problem: Problem
+
+
+Event: TypeAlias = (
+    Accepted
+    | Started
+    | Reclaimed
+    | Routed
+    | Signed
+    | Landed
+    | Reverted
+    | Lapsed
+    | Aborted
+    | CancelRequested
+    | Canceled
+    | Expired
+    | Failed
+)
+
+# --- the table --------------------------------------------------------------------------------------------
+
+_S = Status
+TRANSITIONS: Final[Mapping[tuple[Status, type], Status]] = {
+    (_S.PENDING, Started): _S.ROUTING,
+    (_S.ROUTING, Reclaimed): _S.ROUTING,  # its worker died; quoting has no effect, so it is repeated
+    (_S.BUILDING, Reclaimed): _S.BUILDING,  # an unrecorded signature was never broadcast
+    (_S.SUBMITTED, Reclaimed): _S.SUBMITTED,  # the same bytes go on to be landed
+    (_S.ROUTING, Routed): _S.BUILDING,
+    (_S.BUILDING, Routed): _S.BUILDING,  # the route had gone stale
+    (_S.BUILDING, Signed): _S.SUBMITTED,
+    (_S.SUBMITTED, Landed): _S.CONFIRMED,
+    (_S.SUBMITTED, Reverted): _S.PENDING,
+    (_S.SUBMITTED, Lapsed): _S.PENDING,
+    (_S.ROUTING, Aborted): _S.PENDING,
+    (_S.BUILDING, Aborted): _S.PENDING,
+    (_S.SUBMITTED, CancelRequested): _S.SUBMITTED,  # honoured once this attempt is proven over
+    (_S.PENDING, Canceled): _S.CANCELED,
+    (
+        _S.ROUTING,
+        Canceled,
+    ): _S.CANCELED,  # nothing is signed and stored yet: the worker's record will conflict
+    (_S.BUILDING, Canceled): _S.CANCELED,
+    (_S.PENDING, Expired): _S.EXPIRED,
+    (_S.ROUTING, Expired): _S.EXPIRED,
+    (_S.BUILDING, Expired): _S.EXPIRED,
+    (_S.PENDING, Failed): _S.FAILED,
+    (_S.ROUTING, Failed): _S.FAILED,
+    (_S.BUILDING, Failed): _S.FAILED,
+}
+"""Every legal move. From SUBMITTED only the chain's word leads on, and nothing leads on from a terminal status."""
+
+
+class IllegalTransition(Exception):
+    """A defect of the engine, never of a request: this event cannot happen in this state."""
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """An order as its events so far have made it: `replay(its events)` gives exactly this value."""
+
+    id: OrderId
+    account: str
+    client_order_id: str | None
+    intent: Intent
+    status: Status
+    seq: int
+    """Number of events so far; every change is a compare-and-set on it."""
+    created_at: Millis
+    updated_at: Millis
+    due_at: Millis | None
+    """From when on a worker should look at it; None once terminal."""
+    deadline_at: Millis | None
+    attempt: int = 0
+    worker: str | None = None
+    cancel_requested: bool = False
+    route: Route | None = None
+    tx: SignedTx | None = None
+    """The one live transaction; None unless submitted."""
+    fill: Fill | None = None
+    problem: Problem | None = None
+    """Why the last attempt, or the order, did not work."""
+
+    @property
+    def is_terminal(self) -> bool:
+        return self.status in TERMINAL
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An event and the order right after it: what is stored, published and shown."""
+
+    order: Order
+    event: Event
+
+
+class Stamped(msgspec.Struct, frozen=True):
+    """An event as history keeps it."""
+
+    seq: int
+    at: Millis
+    event: Event
+
+
+def accept(order_id: OrderId, account: str, event: Accepted, at: Millis) -> Recorded:
+    """The first event of a new order."""
+    patience = event.intent.deadline_ms
+    order = Order(
+        id=order_id,
+        account=account,
+        client_order_id=event.client_order_id,
+        intent=event.intent,
+        status=Status.PENDING,
+        seq=1,
+        created_at=at,
+        updated_at=at,
+        due_at=at,
+        deadline_at=None if patience is None else Millis(at + patience),
+    )
+    return Recorded(order, event)
+
+
+def transition(order: Order, event: Event, at: Millis) -> Order:
+    """The order after one more event. Raises IllegalTransition; then nothing has happened."""
+    status = TRANSITIONS.get((order.status, type(event)))
+    if status is None:
+        raise IllegalTransition(f"{type(event).__name__} while {order.status} (order {order.id})")
+    moved = msgspec.structs.replace(order, status=status, seq=order.seq + 1, updated_at=at, due_at=at)
+    return _apply(moved, event)
+
+
+def _apply(order: Order, event: Event) -> Order:
+    change = msgspec.structs.replace
+    match event:
+        case Started(worker=worker):
+            return change(order, worker=worker, attempt=order.attempt + 1, route=None)
+        case Reclaimed(worker=worker):
+            return change(order, worker=worker)
+        case Routed(route=route):
+            return change(order, route=route)
+        case Signed(tx=tx):
+            return change(order, tx=tx)
+        case Landed(fill=fill):
+            return change(order, worker=None, due_at=None, tx=None, fill=fill, problem=None)
+        case Reverted(problem=problem, retry_at=at) | Lapsed(problem=problem, retry_at=at):
+            return change(order, worker=None, due_at=_retry_at(order, at), tx=None, problem=problem)
+        case Aborted(problem=problem, retry_at=at):
+            return change(order, worker=None, due_at=_retry_at(order, at), problem=problem)
+        case CancelRequested():
+            return change(order, cancel_requested=True)
+        case Canceled():
+            return change(order, worker=None, due_at=None)
+        case Expired(problem=problem) | Failed(problem=problem):
+            return change(order, worker=None, due_at=None, problem=problem)
+        case Accepted():
+            raise IllegalTransition(f"accepted twice (order {order.id})")
+        case _:
+            assert_never(event)
+
+
+def _retry_at(order: Order, at: Millis) -> Millis:
+    return at if order.deadline_at is None else min(at, order.deadline_at)
+
+
+def replay(order_id: OrderId, account: str, history: Iterable[Stamped]) -> list[Recorded]:
+    """The recorded events of one order, folded from its first one on."""
+    recorded: list[Recorded] = []
+    for stamped in history:
+        if isinstance(stamped.event, Accepted):
+            recorded.append(accept(order_id, account, stamped.event, stamped.at))
+        else:
+            order = transition(recorded[-1].order, stamped.event, stamped.at)
+            recorded.append(Recorded(order, stamped.event))
+    return recorded
+
+
+# --- what comes next --------------------------------------------------------------------------------------
+
+
+class FindRoute(msgspec.Struct, frozen=True):
+    """Compare quotes; ends in Routed or Aborted."""
+
+
+class SignRoute(msgspec.Struct, frozen=True):
+    """Build and sign the chosen route; ends in Signed or Aborted."""
+
+    route: Route
+
+
+class LandTx(msgspec.Struct, frozen=True):
+    """Broadcast these bytes until there is proof; ends in Landed, Reverted or Lapsed."""
+
+    tx: SignedTx
+
+
+class Conclude(msgspec.Struct, frozen=True):
+    """Nothing outside has to happen: record this event."""
+
+    event: Canceled | Expired | Failed
+
+
+class Rest(msgspec.Struct, frozen=True):
+    """Nothing to do for a worker before `until`; None: nothing ever again."""
+
+    until: Millis | None
+
+
+Step: TypeAlias = FindRoute | SignRoute | LandTx | Conclude | Rest
+
+
+def next_step(order: Order, now: Millis, policy: Policy) -> Step:
+    """What to do for this order now, whoever holds it and whatever happened before."""
+    match order.status:
+        case Status.CONFIRMED | Status.FAILED | Status.CANCELED | Status.EXPIRED:
+            return Rest(None)
+        case Status.SUBMITTED:
+            assert order.tx is not None
+            return LandTx(order.tx)
+        case Status.PENDING | Status.ROUTING | Status.BUILDING:
+            ending = _ending(order, now, policy)
+            return Conclude(ending) if ending else _onward(order, now, policy)
+        case _:
+            assert_never(order.status)
+
+
+def _ending(order: Order, now: Millis, policy: Policy) -> Canceled | Expired | Failed | None:
+    """The end of an order of which no transaction is alive, if it should end."""
+    if order.cancel_requested:
+        return Canceled()
+    spent = order.attempt >= policy.attempts_max
+    if order.status is Status.PENDING and order.problem is not None and (spent or not order.problem.retryable):
+        return Failed(problem=order.problem)
+    if order.attempt > policy.attempts_max:  # the limit was lowered while the order waited
+        return Failed(problem=order.problem or Problem(Code.ENGINE_INTERNAL, "attempts spent"))
+    if order.deadline_at is not None and now >= order.deadline_at:
+        return Expired(problem=Problem(Code.EXECUTION_DEADLINE, "the deadline passed before a swap was signed"))
+    return None
+
+
+def _onward(order: Order, now: Millis, policy: Policy) -> Step:
+    if order.status is Status.PENDING:
+        return Rest(order.due_at)
+    route = order.route
+    if order.status is Status.BUILDING and route is not None and now - route.found_at <= policy.quote_ttl_ms:
+        return SignRoute(route)
+    return FindRoute()
+
+
+def advance(order: Order, event: Event, now: Millis, policy: Policy) -> list[Recorded]:
+    """The event, and the conclusion that follows from it at once if there is one: stored together."""
+    after = transition(order, event, now)
+    recorded = [Recorded(after, event)]
+    step = next_step(after, now, policy)
+    if isinstance(step, Conclude):
+        recorded.append(Recorded(transition(after, step.event, now), step.event))
+    return recorded
+
+
+def claim(order: Order, worker: str, at: Millis) -> Recorded:
+    """The event by which a worker takes an order: a new attempt, or the one that was left behind."""
+    event = Started(worker=worker) if order.status is Status.PENDING else Reclaimed(worker=worker)
+    return Recorded(transition(order, event, at), event)
+
+
+def cancel(order: Order, at: Millis) -> Recorded | None:
+    """The event of a cancel request; None where one is already noted. Raises CANCEL_TOO_LATE when terminal."""
+    if order.is_terminal:
+        raise FillwrightError(Code.CANCEL_TOO_LATE, f"the order is already {order.status}")
+    if order.cancel_requested:
+        return None
+    event = CancelRequested() if order.status is Status.SUBMITTED else Canceled()
+    return Recorded(transition(order, event, at), event)

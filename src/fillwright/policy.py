@@ -1,0 +1,61 @@
+"""The numbers an operator may turn: attempts, pauses, limits of patience, and the slippage bound.
+
+Decides: how often, how long, how much. Must never: look at an order's state; that is order.py's.
+"""
+
+from typing import Final
+
+import msgspec
+
+from fillwright.units import BPS_ONE, Atoms, Bps, Millis, ceil_div
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """Defaults suit a single embedded engine; every field can be set."""
+
+    attempts_max: int = 3
+    backoff_ms: tuple[Millis, ...] = (Millis(1_000), Millis(2_000), Millis(4_000))
+    """Pause after the first, second, ... attempt; the last one repeats."""
+    quote_timeout_s: float = 2.0
+    """A venue that has not answered by then is left out of the comparison."""
+    quote_ttl_ms: Millis = Millis(5_000)
+    """A route older than this is looked for again before anything is signed."""
+    sign_timeout_s: float = 5.0
+    poll_s: float = 0.4
+    """Between two looks at the chain for one transaction (about a slot)."""
+    rebroadcast_s: float = 2.0
+    """Between two broadcasts of the same bytes."""
+    chain_timeout_s: float = 5.0
+    """One call to the chain; no answer by then says nothing about the transaction."""
+    land_s: float = 30.0
+    """One landing call looks for this long before the executor takes stock again."""
+    concurrency: int = 10
+    """Orders that one worker drives at once."""
+    heartbeat_s: float = 2.0
+    lease_s: float = 10.0
+    """A worker not heard of for this long, by the store's clock, is taken for dead."""
+    sweep_s: float = 0.25
+    """Between two looks for due orders that no hint has named."""
+    watch_s: float = 5.0
+    """A silent watcher reads the store again after this long."""
+    stumble_s: float = 1.0
+    """Pause after an unexpected failure of one order, so that it cannot spin."""
+    drain_s: float = 20.0
+    """How long running orders may finish after a request to stop."""
+
+    def backoff(self, attempt: int) -> Millis:
+        """Pause after attempt number `attempt` (1-based)."""
+        return self.backoff_ms[min(attempt, len(self.backoff_ms)) - 1]
+
+
+FAST_BACKOFF_MS: Final = (Millis(500), Millis(1_000), Millis(2_000))
+
+
+def min_out(amount_out: Atoms, slippage_bps: Bps) -> Atoms:
+    """The least a taker accepts of a quoted output: rounded up, so the tolerance is never exceeded."""
+    return Atoms(ceil_div(amount_out * (BPS_ONE - slippage_bps), BPS_ONE))
+
+
+def max_in(amount_in: Atoms, slippage_bps: Bps) -> Atoms:
+    """The most a taker pays for a fixed output: rounded down, so the tolerance is never exceeded."""
+    return Atoms(amount_in * (BPS_ONE + slippage_bps) // BPS_ONE)

@@ -1,0 +1,231 @@
+"""Every seam of the engine, with what each side may rely on.
+
+Decides: what a store, queue, bus, venue, chain and clock owe the core. Must never: know an implementation.
+Each obligation here is a test in tests/conformance, run over every adapter. An adapter translates foreign
+exceptions into FillwrightError, once, at its edge.
+"""
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Protocol
+
+import msgspec
+
+from fillwright.errors import Problem
+from fillwright.order import Fill, Leg, Mode, Order, Recorded, Side, SignedTx, Stamped, Status
+from fillwright.pools import ChainTime, Pool
+from fillwright.units import Atoms, Millis, Mint, OrderId, Signature
+
+# --- store: the truth -------------------------------------------------------------------------------------
+
+
+class NewOrder(msgspec.Struct, frozen=True, kw_only=True):
+    """An accepted order and what makes its request unique."""
+
+    accepted: Recorded
+    idempotency_key: str | None
+    fingerprint: bytes
+    """Hash of the request's meaning: equal for a repetition, different for another request."""
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """The order that the store holds after `create`, which may be an earlier one."""
+
+    order: Order
+    fingerprint: bytes
+    is_new: bool
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """Which orders of an account to list, newest first. `before` is the last id of the page before."""
+
+    account: str
+    limit: int
+    statuses: frozenset[Status] | None = None
+    mints: frozenset[Mint] | None = None
+    side: Side | None = None
+    since: Millis | None = None
+    until: Millis | None = None
+    before: OrderId | None = None
+
+
+class Conflict(Exception):
+    """The order has moved on since it was read: nothing was changed."""
+
+
+class Store(Protocol):
+    """Orders and their history. Calls of one process may share a transaction; callers just await.
+
+    Every method may raise FillwrightError(STORE_UNAVAILABLE). After that from `create`, `record` or `claim` the
+    change may or may not have been made: the caller reads again, or leaves the order to the sweep.
+    """
+
+    async def create(self, new: NewOrder) -> Stored:
+        """Make the order durable before returning.
+
+        Where the account has an order with this idempotency key (first) or client order id (second), that one is
+        returned unchanged: an account's key names one order for ever.
+        """
+
+    async def get(self, account: str, order_id: OrderId) -> Order | None: ...
+
+    async def get_by_client_id(self, account: str, client_order_id: str) -> Order | None: ...
+
+    async def page(self, page: Page) -> list[Order]: ...
+
+    async def history(self, account: str, order_id: OrderId) -> list[Stamped]:
+        """All events of the order by seq, from 1 on without a gap; empty where there is no such order."""
+
+    async def record(self, before: Order, recorded: Sequence[Recorded]) -> None:
+        """Append the events and move the order to the last one's state, all or nothing, durably.
+
+        Raises Conflict, having changed nothing, unless the stored order's seq still is `before.seq`.
+        """
+
+    async def claim(self, order_ids: Sequence[OrderId], worker: str) -> list[Recorded]:
+        """Take those of these orders that are due and held by nobody, by this worker, or by a dead one.
+
+        Each is claimed by the compare-and-set of its event `order.claim(...)`. Whether a worker is dead is judged
+        by the store's clock.
+        """
+
+    async def due(self, worker: str, limit: int) -> list[OrderId]:
+        """Orders that `claim` by this worker would take now, longest due first."""
+
+    async def heartbeat(self, worker: str) -> None:
+        """This worker is alive, by the store's clock."""
+
+    async def retire(self, worker: str) -> None:
+        """This worker has stopped: what it still holds may be claimed at once."""
+
+    async def ping(self) -> None:
+        """Return if the store can answer."""
+
+
+# --- queue and bus: hints ---------------------------------------------------------------------------------
+
+
+class Queue(Protocol):
+    """Hints that orders may be ready. May forget, repeat and reorder; never blocks a producer."""
+
+    async def put(self, order_ids: Sequence[OrderId]) -> None: ...
+
+    async def take(self, limit: int) -> list[OrderId]:
+        """Wait for at least one hint and return up to `limit`."""
+
+    def depth(self) -> int:
+        """Hints waiting, as far as known."""
+
+
+class Bus(Protocol):
+    """Committed events, while they happen. May drop, repeat and reorder; readers mend by `seq`."""
+
+    async def publish(self, recorded: Sequence[Recorded]) -> None:
+        """Only ever called with events that are committed."""
+
+    def subscribe(self, order_id: OrderId | None) -> AbstractAsyncContextManager["Inbox"]:
+        """Events of one order, or of all, published from entering the context on."""
+
+
+class Inbox(Protocol):
+    """One subscriber's events, bounded."""
+
+    async def next(self, within_s: float) -> Recorded | None:
+        """The next event; None after `within_s` seconds without one."""
+
+    @property
+    def overflowed(self) -> bool:
+        """Whether events were dropped because the reader was too slow."""
+
+
+# --- venue: pools and instructions ------------------------------------------------------------------------
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """The pools of a venue for one pair, at one moment of the chain."""
+
+    pools: tuple[Pool, ...]
+    time: ChainTime
+
+
+class Instruction(msgspec.Struct, frozen=True, kw_only=True):
+    """One swap as the chain is asked for it. `limit`: least out for exact in, most in for exact out."""
+
+    venue: str
+    pool: str
+    mint_in: Mint
+    mint_out: Mint
+    mode: Mode
+    amount: Atoms
+    limit: Atoms
+
+
+class Venue(Protocol):
+    """A DEX. May be slow or fail: the executor bounds each call and leaves a failing venue out."""
+
+    name: str
+
+    async def pools(self, mint_a: Mint, mint_b: Mint) -> Snapshot:
+        """This venue's pools of the pair. Raises FillwrightError(VENUE_UNAVAILABLE)."""
+
+    async def build(self, leg: Leg, *, mode: Mode, limit: Atoms) -> Instruction:
+        """The instruction that swaps this leg within its limit. Raises FillwrightError(VENUE_UNAVAILABLE)."""
+
+
+# --- chain: evidence --------------------------------------------------------------------------------------
+
+
+class Rejection(msgspec.Struct, frozen=True):
+    """The chain executed the transaction and undid it."""
+
+    slot: int
+    problem: Problem
+
+
+class Sighting(msgspec.Struct, frozen=True, kw_only=True):
+    """One node's view of one transaction. `outcome` is None while that node has no trace of it.
+
+    The node's height is read before its look-up of the transaction, and both come from the same node: only
+    then do a height beyond the last valid one and a missing trace together prove that it can never land.
+    """
+
+    height: int
+    slot: int
+    outcome: Fill | Rejection | None
+
+
+class Chain(Protocol):
+    """Where orders settle. Every method may raise FillwrightError(CHAIN_UNAVAILABLE)."""
+
+    async def sign(self, order_id: OrderId, attempt: int, instructions: Sequence[Instruction]) -> SignedTx:
+        """Sign one transaction of these instructions, unlike any other ever signed. Has no effect on the chain."""
+
+    async def broadcast(self, tx: SignedTx) -> None:
+        """Hand the bytes to the network. May be repeated; returning or raising says nothing about the outcome."""
+
+    async def look(self, signature: Signature) -> Sighting:
+        """What one node knows of the transaction, its whole history included."""
+
+    async def ping(self) -> None:
+        """Return if a node answers."""
+
+
+# --- clock ------------------------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """Time, passed in so that the simulation can own it."""
+
+    def now(self) -> Millis:
+        """Milliseconds since the epoch: for stamps and deadlines; may be wrong, never decides an outcome."""
+
+    def monotonic(self) -> float:
+        """Seconds that only grow: for durations."""
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+class Entropy(Protocol):
+    """Random bytes, passed in for the same reason."""
+
+    def __call__(self, size: int, /) -> bytes: ...

@@ -1,0 +1,135 @@
+"""Many orders: take hints, claim, drive each one; heartbeat; sweep up what no hint has named; drain.
+
+Decides: how many orders run at once and what happens to one that fails unexpectedly. Must never: rely on a
+hint, or give up an order: whatever is dropped here is found again by the sweep.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import msgspec
+
+from fillwright.errors import FillwrightError
+from fillwright.executor import Executor
+from fillwright.order import Order
+from fillwright.ports import Queue
+from fillwright.units import OrderId
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """Something that went wrong without stopping the worker: for the log and the metrics."""
+
+    where: str
+    order_id: OrderId | None
+    error: Exception
+
+
+class Worker:
+    """One claimant of orders, known to the store by its name. Create one a process and `run` it."""
+
+    def __init__(self, name: str, executor: Executor, queue: Queue, report: Callable[[Failure], None]) -> None:
+        self.name = name
+        self._executor = executor
+        self._store = executor.store
+        self._clock = executor.clock
+        self._policy = executor.policy
+        self._queue = queue
+        self._report = report
+        self._driving: dict[OrderId, asyncio.Task[None]] = {}
+        self._freed = asyncio.Event()
+        self._stopping = asyncio.Event()
+
+    @property
+    def running(self) -> int:
+        """Orders being driven now."""
+        return len(self._driving)
+
+    def stop(self) -> None:
+        """Take no more orders; `run` returns when those being driven are done, or after `drain_s`."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Work until `stop`. Cancelling it instead is safe at any moment, as a crash is."""
+        await self._register()
+        async with asyncio.TaskGroup() as group:
+            heart = group.create_task(self._repeat("heartbeat", self._policy.heartbeat_s, self._heartbeat))
+            sweep = group.create_task(self._repeat("sweep", self._policy.sweep_s, self._sweep))
+            intake = group.create_task(self._repeat("intake", 0, lambda: self._intake(group)))
+            await self._stopping.wait()
+            intake.cancel()
+            sweep.cancel()
+            await self._drain()
+            heart.cancel()
+        await self._retire()
+
+    # --- duties -------------------------------------------------------------------------------------------
+
+    async def _intake(self, group: asyncio.TaskGroup) -> None:
+        """When there is room, take hints and drive what can be claimed of them."""
+        while (room := self._policy.concurrency - len(self._driving)) <= 0:
+            self._freed.clear()
+            await self._freed.wait()
+        hints = await self._queue.take(room)
+        wanted = [order_id for order_id in dict.fromkeys(hints) if order_id not in self._driving]
+        for order in await self._claim(wanted):
+            self._driving[order.id] = group.create_task(self._drive(order))
+
+    async def _claim(self, order_ids: list[OrderId]) -> list[Order]:
+        if not order_ids:
+            return []
+        claimed = await self._store.claim(order_ids, self.name)
+        await self._executor.announce(claimed)
+        return [recorded.order for recorded in claimed]
+
+    async def _drive(self, order: Order) -> None:
+        try:
+            await self._executor.drive(order, self.name)
+        except Exception as error:  # one order's failure is not the others': the sweep resumes it
+            self._report(Failure("drive", order.id, error))
+            await self._clock.sleep(self._policy.stumble_s)
+        finally:
+            del self._driving[order.id]
+            self._freed.set()
+
+    async def _heartbeat(self) -> None:
+        await self._store.heartbeat(self.name)
+
+    async def _sweep(self) -> None:
+        """Hint at due orders; those that are being driven here are not due, whatever the store thinks."""
+        if len(self._driving) >= self._policy.concurrency:
+            return
+        due = await self._store.due(self.name, self._policy.concurrency + len(self._driving))
+        await self._queue.put([order_id for order_id in due if order_id not in self._driving])
+
+    # --- plumbing -----------------------------------------------------------------------------------------
+
+    async def _repeat(self, duty: str, every_s: float, once: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Do it for ever; an expected failure costs a pause, not the duty."""
+        while True:
+            try:
+                await once()
+            except FillwrightError as error:
+                self._report(Failure(duty, None, error))
+                await self._clock.sleep(self._policy.stumble_s)
+            if every_s:
+                await self._clock.sleep(every_s)
+
+    async def _register(self) -> None:
+        """Be known as alive before claiming anything; without an answer, go on: the heartbeat keeps trying."""
+        try:
+            await self._store.heartbeat(self.name)
+        except FillwrightError as error:
+            self._report(Failure("register", None, error))
+
+    async def _retire(self) -> None:
+        try:
+            await self._store.retire(self.name)
+        except FillwrightError as error:  # the lease then frees what is held
+            self._report(Failure("retire", None, error))
+
+    async def _drain(self) -> None:
+        if self._driving:
+            _, left = await asyncio.wait(list(self._driving.values()), timeout=self._policy.drain_s)
+            for task in left:
+                task.cancel()
