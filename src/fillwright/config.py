@@ -74,7 +74,8 @@ def _integer(env: Mapping[str, str], name: str, default: int, low: int, high: in
     text = env.get(name)
     if not text:
         return default
-    if not (text.isascii() and text.isdigit() and low <= int(text) <= high):
+    readable = text.isascii() and text.isdigit() and len(text) <= len(str(high))
+    if not (readable and low <= int(text) <= high):
         raise _invalid(name, f"must be a whole number from {low} to {high}")
     return int(text)
 

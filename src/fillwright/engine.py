@@ -5,7 +5,9 @@ Decides: what submitting, cancelling and watching mean. Must never: know HTTP or
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from typing import Final
 
 import msgspec
 
@@ -28,6 +30,9 @@ from fillwright.tokens import Tokens
 from fillwright.units import Millis, OrderId
 from fillwright.worker import Worker
 
+_ENDED_MAX: Final = 10_000
+"""Ended orders that one stream of all orders remembers, to know late repetitions of their events."""
+
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
     """A request for an order, by one account. `fingerprint` is a hash of what was asked."""
@@ -46,6 +51,7 @@ class Engine:
         self, *, executor: Executor, queue: Queue, worker: Worker | None, entropy: Entropy, tokens: Tokens
     ) -> None:
         self.tokens = tokens
+        self.venues = tuple(venue.name for venue in executor.venues)
         self.policy = executor.policy
         self.clock = executor.clock
         self._executor = executor
@@ -122,7 +128,7 @@ class Engine:
 
     # --- streams ------------------------------------------------------------------------------------------
 
-    async def watch(self, account: str, order_id: OrderId, after: int = 0) -> AsyncIterator[Recorded]:
+    async def watch(self, account: str, order_id: OrderId, after: int = 0) -> AsyncGenerator[Recorded, None]:
         """Every event of the order with seq > `after`, in order, without gap or repetition, until it ends.
 
         Raises FillwrightError(ORDER_NOT_FOUND) before the first event.
@@ -145,12 +151,13 @@ class Engine:
                         if news.order.is_terminal:
                             return
 
-    async def watch_all(self, account: str) -> AsyncIterator[Recorded]:
+    async def watch_all(self, account: str) -> AsyncGenerator[Recorded, None]:
         """Every event of the account's orders from now on, in order and without gap for each order.
 
         Ends when the reader was too slow to be sure of that; it then watches again.
         """
         seen: dict[OrderId, int] = {}
+        ended: deque[OrderId] = deque()
         async with self._bus.subscribe(None) as inbox:
             while not inbox.overflowed:
                 news = await inbox.next(self.policy.watch_s)
@@ -158,6 +165,10 @@ class Engine:
                     continue
                 for recorded in await self._since(seen, news):
                     yield recorded
+                    if recorded.order.is_terminal:  # the bus may still repeat its events, so it is not forgotten yet
+                        ended.append(recorded.order.id)
+                if len(ended) > _ENDED_MAX:
+                    del seen[ended.popleft()]
 
     async def _since(self, seen: dict[OrderId, int], news: Recorded) -> list[Recorded]:
         """What a reader of all orders has not seen of this one, up to this event. Updates `seen`."""
@@ -166,8 +177,6 @@ class Engine:
         if order.seq <= last:
             return []
         seen[order.id] = order.seq
-        if order.is_terminal:
-            seen.pop(order.id)
         if order.seq == last + 1:
             return [news]
         history = await self.history(order.account, order.id)

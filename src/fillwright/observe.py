@@ -32,6 +32,7 @@ class Observer:
         )
         self._wins = Counter("fillwright_route_wins", "Routes chosen", ["venue"], registry=registry)
         self._failures = Counter("fillwright_failures", "Unexpected failures", ["where"], registry=registry)
+        self._by_event: dict[str, Counter] = {}
         self._driving = Gauge("fillwright_orders_driving", "Orders being driven", registry=registry)
         self._waiting = Gauge("fillwright_queue_depth", "Hints waiting in the queue", registry=registry)
 
@@ -39,7 +40,10 @@ class Observer:
         """A committed event."""
         order, event = recorded.order, recorded.event
         name = str(event.__struct_config__.tag)
-        self._events.labels(name).inc()
+        counter = self._by_event.get(name)
+        if counter is None:
+            counter = self._by_event[name] = self._events.labels(name)
+        counter.inc()
         if order.is_terminal:
             self._ended.labels(order.status).inc()
             self._seconds.labels(order.status).observe((order.updated_at - order.created_at) / 1_000)

@@ -275,13 +275,20 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    """Apply the migrations that this file has not seen, each in its own transaction."""
+    """Apply the migrations that this file has not seen, each in its own transaction.
+
+    Raises FillwrightError(CONFIG_INVALID), having changed nothing, for a file of a newer version than this one.
+    """
     folder = resources.files("fillwright") / "migrations" / "sqlite"
-    done = connection.execute("PRAGMA user_version").fetchone()[0]
-    for script in sorted(folder.iterdir(), key=lambda entry: entry.name):
-        number = int(script.name[:4])
+    scripts = {int(script.name[:4]): script for script in folder.iterdir()}
+    done, known = connection.execute("PRAGMA user_version").fetchone()[0], max(scripts)
+    if done > known:
+        why = f"the store's file has schema {done}, this version knows up to {known}; use the version that wrote it"
+        raise FillwrightError(Code.CONFIG_INVALID, why)
+    for number in sorted(scripts):
         if number > done:
-            connection.executescript(f"BEGIN IMMEDIATE;{script.read_text()}PRAGMA user_version = {number};COMMIT;")
+            script = scripts[number].read_text()
+            connection.executescript(f"BEGIN IMMEDIATE;{script}PRAGMA user_version = {number};COMMIT;")
 
 
 def _deliver(done: asyncio.Future[Any], outcome: Any) -> None:

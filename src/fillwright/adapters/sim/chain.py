@@ -8,13 +8,13 @@ and outlives the engine: the independent witness of what happened.
 import heapq
 import sqlite3
 from collections.abc import Sequence
-from hashlib import sha256
+from hashlib import sha512
 from pathlib import Path
 from random import Random
 from typing import Final
 
 import msgspec
-from solders.keypair import Keypair
+from solders.signature import Signature as SolanaSignature
 
 from fillwright.adapters.sim.market import Market, SimPool
 from fillwright.adapters.sim.presets import Preset
@@ -35,6 +35,7 @@ _LATE_SPAN: Final = 1.4
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS genesis (at INTEGER NOT NULL, seed INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS openings (id INTEGER PRIMARY KEY) STRICT;
 CREATE TABLE IF NOT EXISTS pools (address TEXT NOT NULL PRIMARY KEY, state BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS in_flight (
     signature TEXT NOT NULL PRIMARY KEY, raw BLOB NOT NULL, lands_at INTEGER NOT NULL) STRICT;
@@ -79,10 +80,9 @@ class SimChain:
         self._clock = clock
         self._market = market
         self._preset = preset
-        self._random = Random(f"{seed}:chain")
-        self._keypair = Keypair.from_seed(sha256(f"{seed}:taker".encode()).digest())
         self._file = sqlite3.connect(path, isolation_level=None)
         self._file.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {_SCHEMA}")
+        self._random = Random(f"{seed}:chain:{self._opened()}")
         self._genesis = self._found_at(seed)
         self._pools = self._load_pools()
         self._ticks: dict[str, int] = {}
@@ -107,7 +107,7 @@ class SimChain:
         )
         raw = _encode(tx)
         return SignedTx(
-            signature=Signature(str(self._keypair.sign_message(raw))),
+            signature=_signature(raw),
             raw=raw,
             last_valid_height=tx.last_valid_height,
             signed_slot=slot,
@@ -179,7 +179,7 @@ class SimChain:
         """Into the block of now, or on the way to a later one."""
         slot = self.slot()
         lands_at = slot + self._delay_slots()
-        if lands_at == slot and self._preset.execute_ms == (0, 0):
+        if lands_at == slot:
             self._execute([(slot, tx.signature, tx.raw)])
             return
         heapq.heappush(self._in_flight, (lands_at, tx.signature, tx.raw))
@@ -198,15 +198,19 @@ class SimChain:
         while self._in_flight and self._in_flight[0][0] <= slot:
             due.append(heapq.heappop(self._in_flight))
         if due:
-            self._execute(due)
+            self._execute(due, arrived=due)
 
-    def _execute(self, transactions: Sequence[tuple[int, str, bytes]]) -> None:
+    def _execute(
+        self, transactions: Sequence[tuple[int, str, bytes]], arrived: Sequence[tuple[int, str, bytes]] = ()
+    ) -> None:
+        """One commit for all; `arrived` are those that were on the way and now are not."""
         self._file.execute("BEGIN")
         for slot, signature, raw in transactions:
             tx = _decode(raw)
             if height_at(slot) <= tx.last_valid_height:
                 self._settle(slot, Signature(signature), tx)
-            self._file.execute("DELETE FROM in_flight WHERE signature = ?", (signature,))
+        if arrived:
+            self._file.executemany("DELETE FROM in_flight WHERE signature = ?", [(entry[1],) for entry in arrived])
         self._file.execute("COMMIT")
 
     def _settle(self, slot: int, signature: Signature, tx: SimTx) -> None:
@@ -278,6 +282,10 @@ class SimChain:
         self._file.execute("INSERT INTO genesis VALUES (?, ?)", (now, seed))
         return now
 
+    def _opened(self) -> int:
+        """Which opening of this file this is: each draws its own chances, so no nonce is used twice."""
+        return int(self._file.execute("INSERT INTO openings DEFAULT VALUES RETURNING id").fetchone()[0])
+
     def _knows(self, signature: Signature) -> bool:
         landed = self._file.execute("SELECT 1 FROM ledger WHERE signature = ?", (signature,)).fetchone()
         return landed is not None or any(entry[1] == signature for entry in self._in_flight)
@@ -295,6 +303,11 @@ class SimChain:
 
     def _strikes(self, rate: float) -> bool:
         return rate > 0 and self._random.random() < rate
+
+
+def _signature(raw: bytes) -> Signature:
+    """64 bytes in base58, as on the real chain. Nobody verifies it here, so a digest stands in for the curve's work."""
+    return Signature(str(SolanaSignature.from_bytes(sha512(raw).digest())))
 
 
 def height_at(slot: int) -> int:

@@ -1,0 +1,8 @@
+"""HTTP and WebSocket: requests in, engine calls, JSON out.
+
+Decides: addresses, status codes, headers and sockets. Must never: know an adapter, or decide about an order.
+"""
+
+from fillwright.api.app import make_app
+
+__all__ = ["make_app"]

@@ -1,0 +1,34 @@
+"""The server's routes, put together.
+
+Decides: what is served. Must never: start or stop anything but its own sockets.
+"""
+
+from collections.abc import Callable
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+
+from fillwright.api.edge import BODY_MAX, make_edge
+from fillwright.api.encoded import EncodedFrames
+from fillwright.api.legacy import Legacy
+from fillwright.api.orders import Orders
+from fillwright.api.pages import Pages
+from fillwright.api.sockets import Sockets
+from fillwright.api.stream import Stream
+from fillwright.engine import Engine
+
+
+def make_app(engine: Engine, *, registry: CollectorRegistry, request_id: Callable[[], str]) -> web.Application:
+    """The application of one engine. Its shutdown tells every open socket to come back later."""
+    app = web.Application(middlewares=[make_edge(request_id)], client_max_size=BODY_MAX)
+    sockets, frames = Sockets(), EncodedFrames()
+    app.add_routes(Orders(engine).routes())
+    app.add_routes(Stream(engine, sockets, frames).routes())
+    app.add_routes(Legacy(engine, sockets, frames).routes())
+    app.add_routes(Pages(engine, registry).routes())
+
+    async def close_sockets(_: web.Application) -> None:
+        await sockets.close()
+
+    app.on_shutdown.append(close_sockets)
+    return app

@@ -1,0 +1,125 @@
+"""What every request passes on its way in and out.
+
+Decides: request ids, who may call from a browser, the account of a request, and how a failure is answered. Must
+never: let an exception's text out, or trust a header that the client's proxy did not have to set.
+"""
+
+import logging
+import re
+from collections.abc import Callable
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
+
+from fillwright.api.problems import internal, of_http, problem_response, problem_view
+from fillwright.errors import Code, FillwrightError
+from fillwright.units import OrderId
+from fillwright.wire.reading import Json, read_object
+
+BODY_MAX: Final = 64 * 1024
+ACCOUNT: Final = "default"
+_LOG: Final = logging.getLogger("fillwright.api")
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
+_ORDER_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
+_KEY: Final = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
+_READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
+_ID: Final = web.RequestKey("requestId", str)
+
+
+def make_edge(request_id: Callable[[], str]) -> Middleware:
+    """The one middleware. `request_id` makes an id for a request that brings none."""
+
+    @web.middleware
+    async def edge(request: web.Request, handler: Handler) -> web.StreamResponse:
+        told = request.headers.get("X-Request-Id")
+        name = told if told is not None and _REQUEST_ID.fullmatch(told) else request_id()
+        request[_ID] = name
+        try:
+            _check_origin(request)
+            response = await handler(request)
+        except FillwrightError as error:
+            response = refuse(request, error)
+        except web.HTTPException as error:
+            response = refuse(request, of_http(error))
+            if "Allow" in error.headers:
+                response.headers["Allow"] = error.headers["Allow"]
+        except Exception:
+            told_in_log = {"requestId": name, "method": request.method, "path": request.rel_url.raw_path}
+            _LOG.exception("a request failed", extra={"fields": told_in_log})
+            response = refuse(request, internal())
+        if not response.prepared:
+            response.headers["X-Request-Id"] = name
+            response.headers["Server"] = "fillwright"
+        return response
+
+    return edge
+
+
+def refuse(request: web.Request, error: FillwrightError, order_id: str | None = None) -> web.Response:
+    """The problem as this request's answer."""
+    return problem_response(
+        problem_view(error, instance=request.rel_url.raw_path, request_id=request[_ID], order_id=order_id)
+    )
+
+
+def account_of(request: web.Request) -> str:
+    """Whose orders this request may see and change."""
+    return ACCOUNT
+
+
+def order_id_of(text: str) -> OrderId:
+    """Raises FillwrightError(ORDER_NOT_FOUND) for what cannot be an order id."""
+    if not _ORDER_ID.fullmatch(text):
+        raise FillwrightError(Code.ORDER_NOT_FOUND, "no such order")
+    return OrderId(text)
+
+
+def order_id_in(request: web.Request) -> OrderId:
+    return order_id_of(request.match_info["id"])
+
+
+def idempotency_key_of(request: web.Request) -> str | None:
+    """Raises FillwrightError(REQUEST_MALFORMED)."""
+    key = request.headers.get("Idempotency-Key")
+    if key is not None and not _KEY.fullmatch(key):
+        raise FillwrightError(Code.REQUEST_MALFORMED, "Idempotency-Key must be 1 to 255 visible ASCII characters")
+    return key
+
+
+async def members_of(request: web.Request) -> dict[str, Json]:
+    """The body's JSON object. Raises FillwrightError."""
+    kind = request.headers.get("Content-Type", "")
+    if kind != "application/json":
+        _check_media(kind)
+    if (request.content_length or 0) > BODY_MAX:
+        raise web.HTTPRequestEntityTooLarge(BODY_MAX, request.content_length or 0)
+    return read_object(await request.read())
+
+
+def json_response(body: bytes, status: int = 200) -> web.Response:
+    return web.Response(body=body, status=status, content_type="application/json")
+
+
+def wants_page(request: web.Request) -> bool:
+    """Whether a browser asks, for a person to look at."""
+    return "text/html" in request.headers.get("Accept", "")
+
+
+def _check_media(kind: str) -> None:
+    media, *parameters = (part.strip().lower() for part in kind.split(";"))
+    charsets = [part for part in parameters if part.startswith("charset=")]
+    if media != "application/json" or any(charset.strip('"') not in _UTF8 for charset in charsets):
+        raise FillwrightError(Code.REQUEST_UNSUPPORTED_MEDIA, "Content-Type must be application/json, in UTF-8")
+
+
+_UTF8: Final = frozenset({"charset=utf-8", 'charset="utf-8', "charset=utf8"})
+
+
+def _check_origin(request: web.Request) -> None:
+    """Browsers name the page that sends a request: only our own pages may change something or open a socket."""
+    origin = request.headers.get("Origin")
+    if origin is None or (request.method in _READING and "Upgrade" not in request.headers):
+        return
+    if origin.partition("://")[2].lower() != request.host.lower():
+        raise FillwrightError(Code.REQUEST_ORIGIN_REFUSED, "a page of another site may not do this")

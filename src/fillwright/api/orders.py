@@ -1,0 +1,195 @@
+"""The canonical calls: `/v1/orders` and what belongs to one order, previews and quotes.
+
+Decides: status codes and headers of their answers. Must never: answer an order before it is stored.
+"""
+
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from fillwright.api.edge import (
+    account_of,
+    idempotency_key_of,
+    json_response,
+    members_of,
+    order_id_in,
+    refuse,
+)
+from fillwright.api.listing import page_asked
+from fillwright.engine import Engine, Submission
+from fillwright.errors import Code, FillwrightError
+from fillwright.order import Order, Recorded, Route
+from fillwright.ports import Stored
+from fillwright.routing import NoRoute
+from fillwright.wire.frames import Frame, frame_of
+from fillwright.wire.requests import CLIENT_ID_MAX, Asked, fingerprint, parse_order
+from fillwright.wire.resources import (
+    AttemptView,
+    FillView,
+    OrderView,
+    RouteView,
+    attempt_views,
+    fill_views,
+    is_in_flight,
+    last_route,
+    order_view,
+    preview_view,
+    route_view,
+)
+
+encode: Final = msgspec.json.Encoder().encode
+
+
+class OrderPage(msgspec.Struct, frozen=True, rename="camel"):
+    data: list[OrderView]
+    next_cursor: str | None
+    has_more: bool
+
+
+class OrderEvents(msgspec.Struct, frozen=True, rename="camel"):
+    order_id: str
+    data: list[Frame]
+
+
+class OrderAttempts(msgspec.Struct, frozen=True, rename="camel"):
+    order_id: str
+    data: list[AttemptView]
+
+
+class OrderFills(msgspec.Struct, frozen=True, rename="camel"):
+    order_id: str
+    data: list[FillView]
+
+
+class OrderRoute(msgspec.Struct, frozen=True, rename="camel"):
+    order_id: str
+    route: RouteView | None
+
+
+class Orders:
+    """Handlers of one engine."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.post("/v1/orders", self.submit),
+            web.get("/v1/orders", self.page),
+            web.post("/v1/orders/preview", self.preview),
+            web.get("/v1/orders/by-client-id/{id}", self.by_client_id),
+            web.get("/v1/orders/{id}", self.get),
+            web.delete("/v1/orders/{id}", self.cancel),
+            web.post("/v1/orders/{id}/cancel", self.cancel),
+            web.get("/v1/orders/{id}/events", self.events),
+            web.get("/v1/orders/{id}/attempts", self.attempts),
+            web.get("/v1/orders/{id}/fills", self.fills),
+            web.get("/v1/orders/{id}/route", self.route),
+            web.post("/v1/quotes", self.quote),
+        ]
+
+    async def submit(self, request: web.Request) -> web.Response:
+        asked = await self._asked(request)
+        try:
+            stored = await submit(
+                self._engine, asked, account=account_of(request), idempotency_key=idempotency_key_of(request)
+            )
+        except FillwrightError as error:
+            return await self._refused(request, error, asked)
+        response = json_response(encode(order_view(stored.order)), 201 if stored.is_new else 200)
+        response.headers["Location"] = f"/v1/orders/{stored.order.id}"
+        if not stored.is_new:
+            response.headers["Idempotent-Replayed"] = "true"
+        return response
+
+    async def preview(self, request: web.Request) -> web.Response:
+        asked = await self._asked(request)
+        return json_response(encode(preview_view(asked.intent, await self._route(asked))))
+
+    async def quote(self, request: web.Request) -> web.Response:
+        asked = await self._asked(request)
+        return json_response(encode(route_view(asked.intent, await self._route(asked))))
+
+    async def get(self, request: web.Request) -> web.Response:
+        order = await self._engine.get(account_of(request), order_id_in(request))
+        return json_response(encode(order_view(order)))
+
+    async def by_client_id(self, request: web.Request) -> web.Response:
+        name = request.match_info["id"]
+        if not (name.isascii() and name.isprintable() and len(name) <= CLIENT_ID_MAX):
+            raise FillwrightError(Code.ORDER_NOT_FOUND, "no such order")
+        order = await self._engine.get_by_client_id(account_of(request), name)
+        return json_response(encode(order_view(order)))
+
+    async def page(self, request: web.Request) -> web.Response:
+        asked = page_asked(request.query, account_of(request), self._engine.tokens)
+        orders = await self._engine.page(msgspec.structs.replace(asked, limit=asked.limit + 1))
+        shown = orders[: asked.limit]
+        more = len(orders) > asked.limit
+        cursor = shown[-1].id if more else None
+        return json_response(encode(OrderPage([order_view(order) for order in shown], cursor, more)))
+
+    async def cancel(self, request: web.Request) -> web.Response:
+        order_id = order_id_in(request)
+        try:
+            order = await self._engine.cancel(account_of(request), order_id)
+        except FillwrightError as error:
+            return refuse(request, error, order_id)
+        return json_response(encode(order_view(order)), 202 if is_in_flight(order) else 200)
+
+    # --- folds over history -------------------------------------------------------------------------------
+
+    async def events(self, request: web.Request) -> web.Response:
+        history = await self._history(request)
+        order_id = history[0].order.id
+        return json_response(encode(OrderEvents(order_id, [frame_of(recorded) for recorded in history])))
+
+    async def attempts(self, request: web.Request) -> web.Response:
+        history = await self._history(request)
+        return json_response(encode(OrderAttempts(history[0].order.id, attempt_views(history))))
+
+    async def fills(self, request: web.Request) -> web.Response:
+        history = await self._history(request)
+        return json_response(encode(OrderFills(history[0].order.id, fill_views(history))))
+
+    async def route(self, request: web.Request) -> web.Response:
+        history = await self._history(request)
+        order: Order = history[-1].order
+        route = last_route(history)
+        view = None if route is None else route_view(order.intent, route)
+        return json_response(encode(OrderRoute(order.id, view)))
+
+    # --- parts --------------------------------------------------------------------------------------------
+
+    async def _asked(self, request: web.Request) -> Asked:
+        return parse_order(await members_of(request), self._engine.tokens, self._engine.venues)
+
+    async def _history(self, request: web.Request) -> list[Recorded]:
+        return await self._engine.history(account_of(request), order_id_in(request))
+
+    async def _route(self, asked: Asked) -> Route:
+        route = await self._engine.quote(asked.intent)
+        if isinstance(route, NoRoute):
+            raise FillwrightError(route.problem.code, route.problem.detail)
+        return route
+
+    async def _refused(self, request: web.Request, error: FillwrightError, asked: Asked) -> web.Response:
+        """The refusal of a client order id names the order that has it."""
+        if error.code is not Code.ORDER_DUPLICATE_CLIENT_ID or asked.client_order_id is None:
+            raise error
+        existing = await self._engine.get_by_client_id(account_of(request), asked.client_order_id)
+        return refuse(request, error, existing.id)
+
+
+async def submit(engine: Engine, asked: Asked, *, account: str, idempotency_key: str | None) -> Stored:
+    """Accept an order, whichever door it came through."""
+    return await engine.submit(
+        Submission(
+            account=account,
+            intent=asked.intent,
+            fingerprint=fingerprint(asked),
+            client_order_id=asked.client_order_id,
+            idempotency_key=idempotency_key,
+        )
+    )

@@ -1,0 +1,110 @@
+"""Five orders at once through a fresh embedded engine, told step by step.
+
+Decides: what a newcomer sees. Must never: report a success that the chain's own ledger does not have.
+"""
+
+import asyncio
+import tempfile
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from fillwright.adapters.sim.market import BONK, SOL, USDC, USDT
+from fillwright.app import Assembled, open_engine
+from fillwright.config import Config
+from fillwright.engine import Submission
+from fillwright.order import Intent, Mode, Order, Quote, Recorded, Routed, Side, Status
+from fillwright.units import Atoms, Bps, Token, format_atoms, format_price
+
+_ACCOUNT: Final = "demo"
+
+
+def _wish(side: Side, token_in: Token, token_out: Token, amount: str) -> Intent:
+    """A sell fixes what goes in, a buy what comes out."""
+    sized, mode = (token_in, Mode.EXACT_IN) if side is Side.SELL else (token_out, Mode.EXACT_OUT)
+    whole, _, fraction = amount.partition(".")
+    atoms = int(whole + fraction.ljust(sized.decimals, "0"))
+    return Intent(
+        side=side, token_in=token_in, token_out=token_out, amount=Atoms(atoms), mode=mode, slippage_bps=Bps(100)
+    )
+
+
+_WISHES: Final = (
+    _wish(Side.SELL, SOL, USDC, "10"),
+    _wish(Side.BUY, USDC, SOL, "2.5"),
+    _wish(Side.SELL, SOL, USDT, "0.75"),
+    _wish(Side.BUY, SOL, BONK, "1000000"),
+    _wish(Side.SELL, BONK, SOL, "5000000"),
+)
+
+
+async def demo(config: Config) -> int:
+    """Run it on a folder of its own. The exit code: 0 only if all five are confirmed, and the chain agrees."""
+    with tempfile.TemporaryDirectory(prefix="fillwright-demo-") as folder:
+        async with open_engine(msgspec.structs.replace(config, data=Path(folder), start_worker=True)) as running:
+            print(f"Five orders at once, simulation preset '{config.sim}'\n")
+            ended = await asyncio.gather(*(_follow(running, i, wish) for i, wish in enumerate(_WISHES, 1)))
+            return _summary(running, ended)
+
+
+async def _follow(running: Assembled, number: int, wish: Intent) -> Order:
+    asked = Submission(account=_ACCOUNT, intent=wish, fingerprint=b"", client_order_id=f"demo-{number}")
+    order = (await running.engine.submit(asked)).order
+    async for recorded in running.engine.watch(_ACCOUNT, order.id):
+        order = recorded.order
+        for line in _lines(recorded):
+            print(f"[{number}] {line}", flush=True)
+    return order
+
+
+def _lines(recorded: Recorded) -> list[str]:
+    order, event = recorded.order, recorded.event
+    if isinstance(event, Routed):
+        lines = [f"             {_quote(order.intent, quote)}" for quote in event.route.quotes]
+        return [*lines, f"{order.status:<12} {event.route.venue} wins: {event.route.reason}"]
+    return [f"{order.status:<12} {_note(order)}".rstrip()]
+
+
+def _note(order: Order) -> str:
+    intent = order.intent
+    match order.status:
+        case Status.PENDING if order.problem is None:
+            sized = intent.token_in if intent.mode is Mode.EXACT_IN else intent.token_out
+            amount = format_atoms(intent.amount, sized.decimals)
+            other = intent.token_out if sized is intent.token_in else intent.token_in
+            return f"{intent.side} {amount} {sized.symbol} for {other.symbol}"
+        case Status.ROUTING:
+            return f"attempt {order.attempt}"
+        case Status.SUBMITTED if order.tx is not None:
+            return order.tx.signature
+        case Status.CONFIRMED if order.fill is not None:
+            return f"{_swap(intent, order.fill.amount_in, order.fill.amount_out)} in slot {order.fill.slot}"
+        case _:
+            return order.problem.detail if order.problem else ""
+
+
+def _quote(intent: Intent, quote: Quote) -> str:
+    where = f"{quote.venue} {quote.kind}"
+    if quote.problem is not None:
+        return f"{where:<16} {quote.problem.detail}"
+    swap = _swap(intent, quote.amount_in, quote.amount_out)
+    return f"{where:<16} {swap}, impact {quote.impact_bps / 100:.2f} %, {quote.latency_ms} ms"
+
+
+def _swap(intent: Intent, amount_in: Atoms, amount_out: Atoms) -> str:
+    token_in, token_out = intent.token_in, intent.token_out
+    paid = f"{format_atoms(amount_in, token_in.decimals)} {token_in.symbol}"
+    got = f"{format_atoms(amount_out, token_out.decimals)} {token_out.symbol}"
+    quote, base = (amount_out, amount_in) if intent.side is Side.SELL else (amount_in, amount_out)
+    price = format_price(quote, base, quote_decimals=intent.quote.decimals, base_decimals=intent.base.decimals)
+    return f"{paid} -> {got} at {price}"
+
+
+def _summary(running: Assembled, ended: list[Order]) -> int:
+    confirmed = [order for order in ended if order.status is Status.CONFIRMED]
+    settled = sorted(settlement.order_id for settlement in running.chain.settlements())
+    agrees = settled == sorted(order.id for order in confirmed)
+    print(f"\n{len(confirmed)} confirmed, {len(ended) - len(confirmed)} failed")
+    print("the chain's ledger agrees" if agrees else "THE CHAIN'S LEDGER DOES NOT AGREE")
+    return 0 if agrees and len(confirmed) == len(_WISHES) else 1

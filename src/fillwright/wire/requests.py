@@ -1,0 +1,180 @@
+"""What a canonical order request means.
+
+Decides: which fields exist, their limits and defaults, and that two ways to say one thing agree. Must never: guess
+where a request contradicts itself.
+"""
+
+from collections.abc import Collection
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+
+from fillwright.errors import Code
+from fillwright.order import Intent, Mode, OrderType, Side
+from fillwright.tokens import Tokens, quote_of
+from fillwright.units import Atoms, Bps, Millis, Token
+from fillwright.wire.reading import Fields, Members
+
+SLIPPAGE_BPS_DEFAULT: Final = Bps(100)
+SLIPPAGE_BPS_MAX: Final = 5_000
+"""More than half of the value given up is taken for a mistake; 10,000 would be no protection at all."""
+CLIENT_ID_MAX: Final = 64
+TAG_MAX: Final = 80
+_TAGS_MAX: Final = 16
+_PAIR_MAX: Final = 130
+_NAME_MAX: Final = 64
+_DEADLINE_MS_MAX: Final = 24 * 60 * 60 * 1_000
+_VENUES_MAX: Final = 16
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """An order request, understood."""
+
+    intent: Intent
+    client_order_id: str | None
+
+
+class _Swap(msgspec.Struct, frozen=True):
+    side: Side
+    token_in: Token
+    token_out: Token
+
+
+def parse_order(members: Members, tokens: Tokens, venues: Collection[str], *, at: str = "") -> Asked:
+    """The meaning of a canonical request. `at`: where its object is in the message. Raises Refused."""
+    fields = Fields(members, at)
+    client_order_id = fields.text("clientOrderId", CLIENT_ID_MAX)
+    _order_type(fields)
+    swap = _swap(fields, tokens)
+    mode = _mode(fields, swap)
+    slippage = fields.whole("slippageBps", least=0, most=SLIPPAGE_BPS_MAX)
+    impact = fields.whole("maxPriceImpactBps", least=0, most=SLIPPAGE_BPS_MAX)
+    deadline = fields.whole("deadlineMs", least=1, most=_DEADLINE_MS_MAX)
+    allowed = _venues(fields, venues)
+    tags = fields.texts("tags", most=_TAGS_MAX, longest=TAG_MAX)
+    amount = _amount(fields, swap, mode)
+    fields.finish()
+    assert swap is not None
+    assert mode is not None
+    assert amount is not None
+    intent = Intent(
+        side=swap.side,
+        token_in=swap.token_in,
+        token_out=swap.token_out,
+        amount=amount,
+        mode=mode,
+        slippage_bps=SLIPPAGE_BPS_DEFAULT if slippage is None else Bps(slippage),
+        max_price_impact_bps=None if impact is None else Bps(impact),
+        deadline_ms=None if deadline is None else Millis(deadline),
+        venues=allowed,
+        tags=tags or (),
+    )
+    return Asked(intent, client_order_id)
+
+
+def fingerprint(asked: Asked) -> bytes:
+    """Equal for two requests exactly when they mean the same, however they were spelled."""
+    return blake2b(msgspec.json.encode((asked.intent, asked.client_order_id)), digest_size=16).digest()
+
+
+def _order_type(fields: Fields) -> None:
+    kind = fields.text("type", _NAME_MAX)
+    if kind is not None and kind != OrderType.MARKET:
+        fields.blame("type", "only market orders are accepted")
+
+
+def _swap(fields: Fields, tokens: Tokens) -> _Swap | None:
+    """By tokens, by pair and side, or by both if they agree."""
+    by_tokens = _swap_by_tokens(fields, tokens)
+    by_pair = _swap_by_pair(fields, tokens)
+    told_tokens = fields.has("tokenIn") or fields.has("tokenOut")
+    told_pair = fields.has("pair") or fields.has("side")
+    if not told_tokens and not told_pair:
+        fields.blame("tokenIn", "tokenIn and tokenOut, or pair and side, are required")
+        return None
+    if by_tokens and by_pair:
+        if (by_tokens.token_in, by_tokens.token_out) != (by_pair.token_in, by_pair.token_out):
+            why = "pair and side say another swap than tokenIn and tokenOut"
+            fields.blame("pair", why, Code.VALIDATION_CONTRADICTION)
+        return by_pair
+    return by_pair if told_pair else by_tokens
+
+
+def _swap_by_tokens(fields: Fields, tokens: Tokens) -> _Swap | None:
+    token_in, token_out = fields.token("tokenIn", tokens), fields.token("tokenOut", tokens)
+    for name, other in (("tokenIn", "tokenOut"), ("tokenOut", "tokenIn")):
+        if fields.has(other) and not fields.has(name):
+            fields.blame(name, f"is required with {other}")
+    if token_in is None or token_out is None:
+        return None
+    if token_in == token_out:
+        fields.blame("tokenOut", "is the same token as tokenIn", Code.TOKEN_SAME)
+        return None
+    side = Side.BUY if quote_of(token_in, token_out) == token_in else Side.SELL
+    return _Swap(side, token_in, token_out)
+
+
+def _swap_by_pair(fields: Fields, tokens: Tokens) -> _Swap | None:
+    pair, side = fields.text("pair", _PAIR_MAX), fields.text("side", _NAME_MAX)
+    for name, other in (("pair", "side"), ("side", "pair")):
+        if fields.has(other) and not fields.has(name):
+            fields.blame(name, f"is required with {other}")
+    if side is not None and side not in tuple(Side):
+        fields.blame("side", "must be buy or sell")
+    both = pair_tokens(fields, pair, tokens) if pair is not None else None
+    if both is None or side not in tuple(Side):
+        return None
+    base, quote = both
+    return _Swap(Side.SELL, base, quote) if side == Side.SELL else _Swap(Side.BUY, quote, base)
+
+
+def pair_tokens(fields: Fields, pair: str, tokens: Tokens) -> tuple[Token, Token] | None:
+    """Base and quote of `BASE/QUOTE` (or with a hyphen, as older clients write it) in the member `pair`."""
+    names = pair.replace("-", "/").split("/")
+    if len(names) != 2:
+        fields.blame("pair", "must be BASE/QUOTE, such as SOL/USDC")
+        return None
+    base, quote = (fields.find("pair", name, tokens) for name in names)
+    if base is None or quote is None:
+        return None
+    if base == quote:
+        fields.blame("pair", "has the same token twice", Code.TOKEN_SAME)
+        return None
+    return base, quote
+
+
+def _mode(fields: Fields, swap: _Swap | None) -> Mode | None:
+    """As told; else exact in, but exact out for a buy by pair: `amount` is then of the base either way."""
+    told = fields.text("amountMode", _NAME_MAX)
+    if told is not None:
+        if told in tuple(Mode):
+            return Mode(told)
+        fields.blame("amountMode", "must be exactIn or exactOut")
+        return None
+    if swap is None or swap.side is Side.SELL or not fields.has("pair"):
+        return Mode.EXACT_IN
+    if fields.has("tokenIn"):
+        why = "is required here: a buy by pair fixes the output, tokenIn and tokenOut fix the input"
+        fields.blame("amountMode", why, Code.VALIDATION_CONTRADICTION)
+    return Mode.EXACT_OUT
+
+
+def _amount(fields: Fields, swap: _Swap | None, mode: Mode | None) -> Atoms | None:
+    if swap is None or mode is None:
+        fields.skip("amount")  # its token is not known, which is blamed already
+        return None
+    paid = swap.token_in if mode is Mode.EXACT_IN else swap.token_out
+    return fields.amount("amount", paid.decimals)
+
+
+def _venues(fields: Fields, venues: Collection[str]) -> tuple[str, ...] | None:
+    """The venues that the order is limited to, in one order however they were listed."""
+    routing = fields.inner("routing")
+    if routing is None:
+        return None
+    named = routing.texts("venues", most=_VENUES_MAX, longest=_NAME_MAX)
+    if named is not None and not (named and set(named) <= set(venues)):
+        routing.blame("venues", f"must name some of: {', '.join(sorted(venues))}")
+    fields.absorb(routing)
+    return None if named is None else tuple(sorted(named))

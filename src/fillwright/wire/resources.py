@@ -1,0 +1,347 @@
+"""Orders and what is told about them, as they are read over HTTP.
+
+Decides: the fields of an order, a route, an attempt and a fill. Must never: show more than was recorded, or an
+amount as anything but exact text.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from fillwright.order import (
+    Aborted,
+    Canceled,
+    Expired,
+    Failed,
+    Intent,
+    Landed,
+    Lapsed,
+    Mode,
+    Order,
+    Recorded,
+    Reverted,
+    Route,
+    Routed,
+    Signed,
+    Started,
+    Status,
+)
+from fillwright.policy import max_in, min_out
+from fillwright.units import Millis, format_atoms
+from fillwright.wire import rfc3339
+from fillwright.wire.frames import QuoteFrame, bound_texts, price_text, quote_frames, retry_at
+
+_BLOCK_MS = 400
+"""About the time between two blocks: for estimates shown to people."""
+_IMPACT_WORTH_A_WORD_BPS = 100
+
+
+class _Shown(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """What is unknown is left out."""
+
+
+class RoutingView(_Shown, frozen=True, kw_only=True):
+    venues: tuple[str, ...]
+
+
+class IntentView(_Shown, frozen=True, kw_only=True):
+    type: str
+    side: str
+    pair: str
+    token_in: str
+    token_out: str
+    mint_in: str
+    mint_out: str
+    amount: str
+    amount_mode: str
+    slippage_bps: int
+    max_price_impact_bps: int | None = None
+    deadline_ms: int | None = None
+    routing: RoutingView | None = None
+    tags: tuple[str, ...] = ()
+
+
+class OrderView(IntentView, frozen=True, kw_only=True):
+    id: str
+    order_id: str
+    client_order_id: str | None = None
+    status: str
+    seq: int
+    attempt: int | None = None
+    created_at: str
+    updated_at: str
+    deadline_at: str | None = None
+    retry_at: str | None = None
+    cancel_requested: bool = False
+    outcome_known_by: str | None = None
+    dex: str | None = None
+    reason: str | None = None
+    price: str | None = None
+    executed_price: str | None = None
+    amount_in: str | None = None
+    amount_out: str | None = None
+    min_out: str | None = None
+    max_in: str | None = None
+    tx_hash: str | None = None
+    error: str | None = None
+    code: str | None = None
+    ws_url: str
+
+
+class LegView(_Shown, frozen=True, kw_only=True):
+    venue: str
+    pool: str
+    mint_in: str
+    mint_out: str
+    amount_in: str
+    amount_out: str
+
+
+class RouteView(_Shown, frozen=True, kw_only=True):
+    dex: str
+    amount_in: str
+    amount_out: str
+    price: str
+    price_impact_bps: int
+    reason: str
+    found_at: str
+    legs: Sequence[LegView]
+    quotes: Sequence[QuoteFrame]
+
+
+class PreviewView(_Shown, frozen=True, kw_only=True):
+    order: IntentView
+    route: RouteView
+    min_out: str | None = None
+    max_in: str | None = None
+    warnings: Sequence[str]
+
+
+class FillView(_Shown, frozen=True, kw_only=True):
+    tx_hash: str
+    slot: int
+    at: str
+    amount_in: str
+    amount_out: str
+    price: str
+
+
+class ProofView(_Shown, frozen=True, kw_only=True):
+    """What the chain said: the slot it happened in, or the height beyond which it no longer can."""
+
+    slot: int | None = None
+    height: int | None = None
+
+
+class AttemptView(_Shown, frozen=True, kw_only=True):
+    """One transaction's life. `outcome`: live, landed, reverted, lapsed, or aborted before anything was sent."""
+
+    attempt: int
+    outcome: str = ""
+    started_at: str
+    ended_at: str | None = None
+    dex: str | None = None
+    tx_hash: str | None = None
+    signed_at: str | None = None
+    last_valid_block_height: int | None = None
+    min_out: str | None = None
+    max_in: str | None = None
+    proof: ProofView | None = None
+    error: str | None = None
+    code: str | None = None
+
+
+def ws_path(order_id: str) -> str:
+    return f"/ws/orders/{order_id}"
+
+
+def intent_view(intent: Intent) -> IntentView:
+    return IntentView(**_intent_fields(intent))  # type: ignore[arg-type]
+
+
+def _intent_fields(intent: Intent) -> dict[str, object]:
+    paid = intent.token_in if intent.mode is Mode.EXACT_IN else intent.token_out
+    return {
+        "type": intent.type,
+        "side": intent.side,
+        "pair": f"{intent.base.symbol}/{intent.quote.symbol}",
+        "token_in": intent.token_in.symbol,
+        "token_out": intent.token_out.symbol,
+        "mint_in": intent.token_in.mint,
+        "mint_out": intent.token_out.mint,
+        "amount": format_atoms(intent.amount, paid.decimals),
+        "amount_mode": intent.mode,
+        "slippage_bps": intent.slippage_bps,
+        "max_price_impact_bps": intent.max_price_impact_bps,
+        "deadline_ms": intent.deadline_ms,
+        "routing": None if intent.venues is None else RoutingView(venues=intent.venues),
+        "tags": intent.tags,
+    }
+
+
+def order_view(order: Order) -> OrderView:
+    intent, tx, fill, problem = order.intent, order.tx, order.fill, order.problem
+    route = order.route
+    least, most = bound_texts(intent, tx)
+    again = retry_at(order)
+    return OrderView(
+        **_intent_fields(intent),  # type: ignore[arg-type]
+        id=order.id,
+        order_id=order.id,
+        client_order_id=order.client_order_id,
+        status=order.status,
+        seq=order.seq,
+        attempt=order.attempt or None,
+        created_at=rfc3339(order.created_at),
+        updated_at=rfc3339(order.updated_at),
+        deadline_at=None if order.deadline_at is None else rfc3339(order.deadline_at),
+        retry_at=None if again is None else rfc3339(Millis(again)),
+        cancel_requested=order.cancel_requested,
+        outcome_known_by=outcome_known_by(order),
+        dex=route.venue if route else None,
+        reason=route.reason if route else None,
+        price=price_text(intent, route.amount_in, route.amount_out) if route else None,
+        executed_price=price_text(intent, fill.amount_in, fill.amount_out) if fill else None,
+        amount_in=format_atoms(fill.amount_in, intent.token_in.decimals) if fill else None,
+        amount_out=format_atoms(fill.amount_out, intent.token_out.decimals) if fill else None,
+        min_out=least,
+        max_in=most,
+        tx_hash=tx.signature if tx else fill.signature if fill else None,
+        error=problem.detail if problem else None,
+        code=problem.code if problem else None,
+        ws_url=ws_path(order.id),
+    )
+
+
+def outcome_known_by(order: Order) -> str | None:
+    """By when the live transaction of a cancel request will have landed or lapsed: an estimate, never early news."""
+    if order.tx is None or not order.cancel_requested:
+        return None
+    blocks = order.tx.last_valid_height - order.tx.signed_height
+    return rfc3339(Millis(order.updated_at + blocks * _BLOCK_MS))
+
+
+def route_view(intent: Intent, route: Route) -> RouteView:
+    decimals = {token.mint: token.decimals for token in (intent.token_in, intent.token_out)}
+    legs = [
+        LegView(
+            venue=leg.venue,
+            pool=leg.pool,
+            mint_in=leg.mint_in,
+            mint_out=leg.mint_out,
+            amount_in=format_atoms(leg.amount_in, decimals[leg.mint_in]),
+            amount_out=format_atoms(leg.amount_out, decimals[leg.mint_out]),
+        )
+        for leg in route.legs
+    ]
+    return RouteView(
+        dex=route.venue,
+        amount_in=format_atoms(route.amount_in, intent.token_in.decimals),
+        amount_out=format_atoms(route.amount_out, intent.token_out.decimals),
+        price=price_text(intent, route.amount_in, route.amount_out),
+        price_impact_bps=route.impact_bps,
+        reason=route.reason,
+        found_at=rfc3339(route.found_at),
+        legs=legs,
+        quotes=quote_frames(intent, route),
+    )
+
+
+def preview_view(intent: Intent, route: Route) -> PreviewView:
+    """What would happen now, with the bound that would be signed."""
+    exact_in = intent.mode is Mode.EXACT_IN
+    least = min_out(route.amount_out, intent.slippage_bps)
+    most = max_in(route.amount_in, intent.slippage_bps)
+    return PreviewView(
+        order=intent_view(intent),
+        route=route_view(intent, route),
+        min_out=format_atoms(least, intent.token_out.decimals) if exact_in else None,
+        max_in=None if exact_in else format_atoms(most, intent.token_in.decimals),
+        warnings=_warnings(intent, route),
+    )
+
+
+def _warnings(intent: Intent, route: Route) -> list[str]:
+    warnings = []
+    if route.impact_bps >= _IMPACT_WORTH_A_WORD_BPS:
+        warnings.append(f"the order moves the price by {route.impact_bps} bps")
+    if intent.slippage_bps == 0:
+        warnings.append("without any slippage allowed, the smallest move of the price makes the swap fail")
+    failing = sorted({quote.venue for quote in route.quotes if quote.problem is not None and quote.problem.retryable})
+    if failing:
+        warnings.append(f"no answer from {', '.join(failing)}: the comparison is incomplete")
+    return warnings
+
+
+# --- folds over history -----------------------------------------------------------------------------------
+
+
+def last_route(history: Sequence[Recorded]) -> Route | None:
+    """The route of the latest attempt that had one."""
+    routes = [recorded.event.route for recorded in history if isinstance(recorded.event, Routed)]
+    return routes[-1] if routes else None
+
+
+def fill_views(history: Sequence[Recorded]) -> list[FillView]:
+    return [
+        FillView(
+            tx_hash=event.fill.signature,
+            slot=event.fill.slot,
+            at=rfc3339(order.updated_at),
+            amount_in=format_atoms(event.fill.amount_in, order.intent.token_in.decimals),
+            amount_out=format_atoms(event.fill.amount_out, order.intent.token_out.decimals),
+            price=price_text(order.intent, event.fill.amount_in, event.fill.amount_out),
+        )
+        for order, event in ((recorded.order, recorded.event) for recorded in history)
+        if isinstance(event, Landed)
+    ]
+
+
+def attempt_views(history: Sequence[Recorded]) -> list[AttemptView]:
+    attempts: list[AttemptView] = []
+    for recorded in history:
+        at = rfc3339(recorded.order.updated_at)
+        if isinstance(recorded.event, Started):
+            attempts.append(AttemptView(attempt=recorded.order.attempt, outcome="live", started_at=at))
+        elif attempts and attempts[-1].ended_at is None:
+            attempts[-1] = _further(attempts[-1], recorded, at)
+    return attempts
+
+
+def _further(attempt: AttemptView, recorded: Recorded, at: str) -> AttemptView:
+    """The attempt after one more event of its order."""
+    change = msgspec.structs.replace
+    match recorded.event:
+        case Routed(route=route):
+            return change(attempt, dex=route.venue)
+        case Signed(tx=tx):
+            least, most = bound_texts(recorded.order.intent, tx)
+            return change(
+                attempt,
+                tx_hash=tx.signature,
+                signed_at=at,
+                last_valid_block_height=tx.last_valid_height,
+                min_out=least,
+                max_in=most,
+            )
+        case Landed(fill=fill):
+            return change(attempt, outcome="landed", ended_at=at, proof=ProofView(slot=fill.slot))
+        case Reverted(slot=slot, problem=problem):
+            proof = ProofView(slot=slot)
+            return change(
+                attempt, outcome="reverted", ended_at=at, proof=proof, error=problem.detail, code=problem.code
+            )
+        case Lapsed(height=height, problem=problem):
+            proof = ProofView(height=height)
+            return change(attempt, outcome="lapsed", ended_at=at, proof=proof, error=problem.detail, code=problem.code)
+        case Aborted(problem=problem) | Expired(problem=problem) | Failed(problem=problem):
+            return change(attempt, outcome="aborted", ended_at=at, error=problem.detail, code=problem.code)
+        case Canceled():
+            return change(attempt, outcome="aborted", ended_at=at)
+        case _:
+            return attempt
+
+
+def is_in_flight(order: Order) -> bool:
+    """Whether a cancel request has to wait for the chain's word."""
+    return order.status is Status.SUBMITTED

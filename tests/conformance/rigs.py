@@ -1,0 +1,110 @@
+"""How each adapter is opened, closed and moved through time.
+
+Decides: the few things a suite needs beside the port itself. Must never: reach into an adapter to make a test pass.
+"""
+
+import asyncio
+import functools
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Final, ParamSpec, Protocol
+
+from fillwright.adapters.sim import PRESETS, Faults, Preset, SimChain, SimVenue, default_market
+from fillwright.adapters.sqlite import SqliteStore
+from fillwright.order import Mode
+from fillwright.ports import Instruction, Store
+from fillwright.units import Atoms, Millis, Token
+from tests.conformance.samples import SOL, USDC, HandClock
+
+P = ParamSpec("P")
+LEASE_S: Final = 10.0
+
+
+def in_loop(test: Callable[P, Coroutine[Any, Any, None]]) -> Callable[P, None]:
+    """Run an async test in a real event loop of its own."""
+
+    @functools.wraps(test)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        asyncio.run(test(*args, **kwargs))
+
+    return run
+
+
+class StoreRig(Protocol):
+    """One store's data. Several connections may have it open, as several processes do."""
+
+    def open(self) -> AbstractAsyncContextManager[Store]: ...
+
+    def now(self) -> Millis:
+        """The time by the store's clock."""
+
+    async def pass_time(self, seconds: float) -> None:
+        """Return when so much more time has passed by the store's clock."""
+
+
+class SqliteRig(StoreRig):
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "orders.db"
+        self.clock = HandClock()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[SqliteStore]:
+        store = SqliteStore(self.path, self.clock, lease_s=LEASE_S)
+        try:
+            yield store
+        finally:
+            store.close()
+
+    def now(self) -> Millis:
+        return self.clock.now()
+
+    async def pass_time(self, seconds: float) -> None:
+        self.clock.at += round(seconds * 1_000)
+
+
+class ChainRig:
+    """A simulated network in a file, at a time that the test moves."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "chain.db"
+        self.clock = HandClock()
+        self.market = default_market(1)
+
+    @contextmanager
+    def open(self, preset: Preset = PRESETS["instant"], seed: int = 1) -> Iterator[SimChain]:
+        chain = SimChain(self.path, self.clock, self.market, preset, seed)
+        try:
+            yield chain
+        finally:
+            chain.close()
+
+    def venue(self, chain: SimChain, name: str = "raydium", preset: Preset = PRESETS["instant"]) -> SimVenue:
+        return SimVenue(name, chain, self.clock, preset, seed=1)
+
+    def pass_slots(self, slots: int) -> None:
+        self.clock.at += 400 * slots
+
+
+def faulty(**rates: float) -> Preset:
+    return Preset(faults=Faults(**rates))
+
+
+def wish(
+    *,
+    limit: int,
+    amount: int = 1_000_000_000,
+    mode: Mode = Mode.EXACT_IN,
+    token_in: Token = SOL,
+    token_out: Token = USDC,
+    pool: str = "sim-raydium-amm_v4-SOL-USDC",
+) -> Instruction:
+    return Instruction(
+        venue="raydium",
+        pool=pool,
+        mint_in=token_in.mint,
+        mint_out=token_out.mint,
+        mode=mode,
+        amount=Atoms(amount),
+        limit=Atoms(limit),
+    )

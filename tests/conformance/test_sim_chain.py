@@ -1,0 +1,284 @@
+"""What the simulated chain and its venues promise beyond the ports: contention, faults that strike, a lasting file."""
+
+import pytest
+
+from fillwright.adapters.sim import PRESETS, Preset, SimChain
+from fillwright.errors import Code, FillwrightError
+from fillwright.landing import proves_lapse
+from fillwright.order import Fill, Leg, Mode, SignedTx
+from fillwright.ports import Rejection
+from fillwright.units import Atoms, OrderId
+from tests.conformance.rigs import ChainRig, faulty, in_loop, wish
+from tests.conformance.samples import BONK, SOL, USDC
+
+AMOUNT = 1_000_000_000
+SLOW = Preset(execute_ms=(2_000, 3_000))
+POOL = "sim-raydium-amm_v4-SOL-USDC"
+
+
+async def sent(chain: SimChain, order_id: str = "o-1", *, amount: int = AMOUNT, limit: int = 1) -> SignedTx:
+    tx = await chain.sign(OrderId(order_id), 1, [wish(limit=limit, amount=amount)])
+    await chain.broadcast(tx)
+    return tx
+
+
+async def outcome(chain: SimChain, tx: SignedTx) -> Fill | Rejection | None:
+    return (await chain.look(tx.signature)).outcome
+
+
+# --- contention -----------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_slippage_comes_from_those_who_were_first(chains: ChainRig) -> None:
+    with chains.open() as chain:
+        snapshot = chain.pools_of("raydium", SOL.mint, USDC.mint)
+        promised = snapshot.pools[0].quote_in(Atoms(AMOUNT), SOL.mint, snapshot.time).amount_out
+        first = await outcome(chain, await sent(chain, "o-1", limit=promised))
+        second = await outcome(chain, await sent(chain, "o-2", limit=promised))
+        assert isinstance(first, Fill)
+        assert first.amount_out == promised
+        assert isinstance(second, Rejection)
+        assert second.problem.code is Code.CHAIN_SLIPPAGE
+
+
+@in_loop
+async def test_a_swap_moves_the_pools_that_the_next_quote_sees(chains: ChainRig) -> None:
+    with chains.open() as chain:
+        before = chain.pools_of("raydium", SOL.mint, USDC.mint).pools[0]
+        fill = await outcome(chain, await sent(chain))
+        after = chain.pools_of("raydium", SOL.mint, USDC.mint).pools[0]
+        assert isinstance(fill, Fill)
+        assert after.reserves() == (before.reserves()[0] + AMOUNT, before.reserves()[1] - fill.amount_out)
+
+
+@in_loop
+async def test_instructions_happen_together_or_not_at_all(chains: ChainRig) -> None:
+    with chains.open() as chain:
+        before = chain.all_pools()
+        second = wish(limit=10**18, amount=1_000, token_in=USDC, token_out=SOL)
+        tx = await chain.sign(OrderId("o-1"), 1, [wish(limit=1), second])
+        await chain.broadcast(tx)
+        assert isinstance(await outcome(chain, tx), Rejection)
+        assert chain.all_pools() == before
+        back = wish(limit=1, amount=1_000, token_in=USDC, token_out=SOL)
+        tx = await chain.sign(OrderId("o-1"), 2, [wish(limit=1), back])
+        await chain.broadcast(tx)
+        fill = await outcome(chain, tx)
+        assert isinstance(fill, Fill)
+        assert fill.amount_in == AMOUNT, "in of the first"
+        assert fill.amount_out < AMOUNT, "out of the last"
+
+
+# --- time and the file ------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_a_delayed_transaction_lands_when_its_slot_has_come(chains: ChainRig) -> None:
+    with chains.open(SLOW) as chain:
+        tx = await sent(chain)
+        assert not chain.quiet()
+        chains.clock.at += 1_599
+        assert await outcome(chain, tx) is None
+        chains.clock.at += 2_000
+        fill = await outcome(chain, tx)
+        assert isinstance(fill, Fill)
+        assert 5 <= fill.slot - tx.signed_slot <= 8
+        assert chain.quiet()
+
+
+@in_loop
+async def test_what_was_on_its_way_lands_after_the_engine_s_death(chains: ChainRig) -> None:
+    """The network does not die with the process that fed it."""
+    with chains.open(SLOW) as chain:
+        flying = [await sent(chain, f"o-{n}") for n in range(3)]
+    with chains.open(SLOW) as chain:
+        assert not chain.quiet()
+        assert [await outcome(chain, tx) for tx in flying] == [None] * 3
+        await chain.broadcast(flying[0])
+        chains.pass_slots(10)
+        fills = [await outcome(chain, tx) for tx in flying]
+        assert all(isinstance(fill, Fill) for fill in fills)
+        assert sorted(line.order_id for line in chain.settlements()) == ["o-0", "o-1", "o-2"]
+
+
+@in_loop
+async def test_a_transaction_on_its_way_beyond_its_validity_never_lands(chains: ChainRig) -> None:
+    with chains.open(Preset(execute_ms=(70_000, 70_000))) as chain:
+        tx = await sent(chain)
+        chains.pass_slots(170)
+        assert proves_lapse(tx, await chain.look(tx.signature))
+        chains.pass_slots(50)
+        assert await outcome(chain, tx) is None
+        assert chain.quiet()
+
+
+@in_loop
+async def test_pools_and_slots_go_on_where_they_were(chains: ChainRig) -> None:
+    with chains.open() as chain:
+        await sent(chain)
+        chains.pass_slots(3)
+        pools, slot = chain.all_pools(), chain.slot()
+        chains.pass_slots(1_000)
+        later = chain.all_pools()
+    with chains.open() as chain:
+        assert chain.slot() == slot + 1_000
+        assert later != pools
+        for pool, expected in zip(chain.all_pools(), later, strict=True):
+            assert pool.address == expected.address
+            assert pool.reserves() == pytest.approx(expected.reserves(), rel=1e-6), "the path rounds at every tick"
+
+
+@in_loop
+async def test_one_seed_one_world(chains: ChainRig) -> None:
+    """Two worlds of one seed, asked the same, answer the same; another seed answers otherwise."""
+    preset = Preset(execute_ms=(0, 9_000), faults=faulty(revert=0.4, drop=0.3).faults)
+    told = []
+    for seed in (1, 1, 2):
+        chains.path.unlink(missing_ok=True)
+        chains.clock.at = 1_790_000_000_000
+        with chains.open(preset, seed) as chain:
+            transactions = [await sent(chain, f"o-{n}") for n in range(10)]
+            chains.pass_slots(40)
+            told.append([await outcome(chain, tx) for tx in transactions])
+    assert told[0] == told[1] != told[2]
+
+
+# --- faults: each strikes, and does what its name says ------------------------------------------------------------
+
+
+@in_loop
+async def test_without_faults_nothing_goes_wrong(chains: ChainRig) -> None:
+    with chains.open() as chain:
+        outcomes = [await outcome(chain, await sent(chain, f"o-{n}", amount=1_000_000)) for n in range(50)]
+        assert all(isinstance(each, Fill) for each in outcomes)
+
+
+@in_loop
+async def test_a_dropped_broadcast_reaches_nobody_and_a_later_one_may(chains: ChainRig) -> None:
+    with chains.open(faulty(drop=1.0)) as chain:
+        tx = await sent(chain)
+        chains.pass_slots(100)
+        assert await outcome(chain, tx) is None
+        assert chain.quiet()
+    with chains.open() as chain:
+        await chain.broadcast(tx)
+        assert isinstance(await outcome(chain, tx), Fill)
+
+
+@in_loop
+async def test_late_transactions_land_late_or_lapse(chains: ChainRig) -> None:
+    with chains.open(faulty(late=1.0)) as chain:
+        late = [await sent(chain, f"o-{n}", amount=1_000_000) for n in range(60)]
+        assert [await outcome(chain, tx) for tx in late] == [None] * 60
+        chains.pass_slots(250)
+        outcomes = [await outcome(chain, tx) for tx in late]
+        landed = [each for each in outcomes if isinstance(each, Fill)]
+        assert 30 < len(landed) < 60, "most still land, some lapse"
+        assert max(fill.slot for fill in landed) - late[0].signed_slot > 75
+        assert chain.quiet()
+
+
+@in_loop
+async def test_a_revert_is_on_the_ledger_and_swaps_nothing(chains: ChainRig) -> None:
+    with chains.open(faulty(revert=1.0)) as chain:
+        before = chain.all_pools()
+        rejection = await outcome(chain, await sent(chain))
+        assert isinstance(rejection, Rejection)
+        assert rejection.problem.code is Code.CHAIN_REVERTED
+        assert rejection.problem.retryable
+        assert chain.settlements() == []
+        assert chain.all_pools() == before
+
+
+@in_loop
+async def test_a_lost_answer_has_its_effect_all_the_same(chains: ChainRig) -> None:
+    """The reason why an error of a broadcast is no evidence."""
+    with chains.open(faulty(lost_answer=1.0)) as chain:
+        tx = await chain.sign(OrderId("o-1"), 1, [wish(limit=1)])
+        with pytest.raises(FillwrightError) as lost:
+            await chain.broadcast(tx)
+        assert lost.value.code is Code.CHAIN_UNAVAILABLE
+        with pytest.raises(FillwrightError):
+            await chain.look(tx.signature)
+        assert [line.signature for line in chain.settlements()] == [tx.signature]
+
+
+@in_loop
+async def test_a_lying_node_tells_its_slot_and_is_not_believed(chains: ChainRig) -> None:
+    with chains.open(faulty(lying_height=1.0)) as chain:
+        tx = await chain.sign(OrderId("o-1"), 1, [wish(limit=1)])
+        chains.pass_slots(300)
+        sighting = await chain.look(tx.signature)
+        assert sighting.height == sighting.slot > tx.last_valid_height
+        assert not proves_lapse(tx, sighting)
+
+
+@in_loop
+async def test_a_failing_venue_says_so_in_the_engine_s_own_words(chains: ChainRig) -> None:
+    with chains.open() as chain:
+        venue = chains.venue(chain, preset=faulty(quote_failure=1.0))
+        with pytest.raises(FillwrightError) as failed:
+            await venue.pools(SOL.mint, USDC.mint)
+        assert failed.value.code is Code.VENUE_UNAVAILABLE
+
+
+# --- venues -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["raydium", "meteora"])
+@in_loop
+async def test_a_venue_offers_its_own_pools_of_the_pair_either_way_round(chains: ChainRig, name: str) -> None:
+    with chains.open() as chain:
+        venue = chains.venue(chain, name)
+        snapshot = await venue.pools(SOL.mint, USDC.mint)
+        assert snapshot == await venue.pools(USDC.mint, SOL.mint)
+        assert snapshot.pools
+        assert {pool.venue for pool in snapshot.pools} == {name} == {venue.name}
+        assert all({pool.mint_0, pool.mint_1} == {SOL.mint, USDC.mint} for pool in snapshot.pools)
+        assert snapshot.time.slot == chain.slot()
+        assert abs(snapshot.time.unix_seconds * 1_000 - chains.clock.now()) <= 1_400
+        assert (await venue.pools(BONK.mint, USDC.mint)).pools == ()
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@in_loop
+async def test_a_venue_s_instruction_lands_as_quoted(chains: ChainRig, mode: Mode) -> None:
+    with chains.open() as chain:
+        venue = chains.venue(chain)
+        snapshot = await venue.pools(SOL.mint, USDC.mint)
+        pool = snapshot.pools[0]
+        ask = pool.quote_in if mode is Mode.EXACT_IN else pool.quote_out
+        swap = ask(Atoms(50_000_000), SOL.mint, snapshot.time)
+        leg = Leg(
+            venue=venue.name,
+            pool=pool.address,
+            mint_in=SOL.mint,
+            mint_out=USDC.mint,
+            amount_in=swap.amount_in,
+            amount_out=swap.amount_out,
+        )
+        limit = swap.amount_out if mode is Mode.EXACT_IN else swap.amount_in
+        instruction = await venue.build(leg, mode=mode, limit=limit)
+        assert (instruction.mode, instruction.limit) == (mode, limit)
+        tx = await chain.sign(OrderId("o-1"), 1, [instruction])
+        await chain.broadcast(tx)
+        fill = await outcome(chain, tx)
+        assert isinstance(fill, Fill)
+        assert (fill.amount_in, fill.amount_out) == (swap.amount_in, swap.amount_out)
+
+
+@in_loop
+async def test_the_classic_delays_are_those_of_the_older_mocks(chains: ChainRig) -> None:
+    classic = PRESETS["classic"]
+    assert (classic.quote_ms, classic.execute_ms, classic.faults.revert) == ((100, 400), (2_000, 3_000), 0.08)
+    with chains.open(classic) as chain:
+        venue = chains.venue(chain, preset=classic)
+        took = []
+        for _ in range(50):
+            asked_at = chains.clock.now()
+            await venue.pools(SOL.mint, USDC.mint)
+            took.append(chains.clock.now() - asked_at)
+        assert min(took) >= 100
+        assert max(took) <= 400
+        assert max(took) - min(took) > 150

@@ -1,0 +1,102 @@
+"""What the SQLite store promises beyond the port: a crash loses nothing, and it knows its own file."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from fillwright.adapters.sqlite import SqliteStore
+from fillwright.errors import Code, FillwrightError
+from fillwright.ports import Page
+from tests.conformance.rigs import SqliteRig, in_loop
+from tests.conformance.samples import HandClock, accepted, new_order
+
+_DIES_AFTER_THE_ANSWER = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from fillwright.adapters.sqlite import SqliteStore
+from tests.conformance.samples import HandClock, accepted, new_order
+
+async def main() -> None:
+    store = SqliteStore(Path(sys.argv[1]), HandClock(), lease_s=10)
+    await asyncio.gather(*(store.create(new_order(accepted(f"o-{n}"))) for n in range(30)))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> SqliteRig:
+    return SqliteRig(tmp_path)
+
+
+@in_loop
+async def test_a_killed_process_has_lost_nothing_that_it_was_answered(rig: SqliteRig) -> None:
+    """I1, by a real SIGKILL."""
+    command = [sys.executable, "-c", _DIES_AFTER_THE_ANSWER, str(rig.path)]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    died = await asyncio.to_thread(subprocess.run, command, env=env, check=False)
+    assert died.returncode == -signal.SIGKILL
+    async with rig.open() as store:
+        assert len(await store.page(Page(account="alice", limit=100))) == 30
+
+
+@in_loop
+async def test_a_commit_is_on_the_disk_before_it_is_answered(rig: SqliteRig) -> None:
+    """Against a power cut only the sync at each commit helps."""
+    async with rig.open() as store:
+        assert store._writer.execute("PRAGMA synchronous").fetchone() == (2,)
+        assert store._writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        assert store._writer.execute("PRAGMA foreign_keys").fetchone() == (1,)
+
+
+@in_loop
+async def test_concurrent_calls_share_commits(rig: SqliteRig) -> None:
+    """Group commit: many calls, few transactions."""
+    async with rig.open() as store:
+        statements: list[str] = []
+        store._writer.set_trace_callback(statements.append)
+        await asyncio.gather(*(store.create(new_order(accepted(f"o-{n}"))) for n in range(200)))
+        store._writer.set_trace_callback(None)
+        assert 1 <= statements.count("COMMIT") <= 3
+
+
+def test_a_file_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "orders.db"
+    SqliteStore(path, HandClock(), lease_s=10).close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as file:
+        file.execute("PRAGMA user_version = 999")
+    with pytest.raises(FillwrightError, match="999") as refused:
+        SqliteStore(path, HandClock(), lease_s=10)
+    assert refused.value.code is Code.CONFIG_INVALID
+    with closing(sqlite3.connect(path)) as file:
+        assert file.execute("PRAGMA user_version").fetchone() == (999,)
+
+
+@in_loop
+async def test_a_busy_file_is_an_expected_failure_and_passes(rig: SqliteRig) -> None:
+    async with rig.open() as store:
+        store._writer.execute("PRAGMA busy_timeout = 10")
+        with closing(sqlite3.connect(rig.path, isolation_level=None)) as intruder:
+            intruder.execute("BEGIN IMMEDIATE")
+            results = await asyncio.gather(
+                *(store.create(new_order(accepted(f"o-{n}"))) for n in range(3)), return_exceptions=True
+            )
+            assert [getattr(result, "code", None) for result in results] == [Code.STORE_UNAVAILABLE] * 3
+        assert (await store.create(new_order(accepted("o-0")))).is_new
+
+
+@in_loop
+async def test_older_tools_find_the_history_under_its_old_name(rig: SqliteRig) -> None:
+    async with rig.open() as store:
+        await store.create(new_order(accepted()))
+    with closing(sqlite3.connect(rig.path)) as file:
+        rows = file.execute("SELECT order_id, status FROM order_status_history").fetchall()
+    assert rows == [("o-1", "pending")]

@@ -1,0 +1,672 @@
+"""What every store owes the engine (ports.Store), run over each adapter."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from itertools import count, pairwise, product
+from random import Random
+from typing import Any, Final
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fillwright.errors import FillwrightError
+from fillwright.order import (
+    TERMINAL,
+    Aborted,
+    Canceled,
+    Landed,
+    Lapsed,
+    Mode,
+    Order,
+    Reclaimed,
+    Recorded,
+    Routed,
+    Side,
+    Signed,
+    Started,
+    Status,
+    cancel,
+    replay,
+    transition,
+)
+from fillwright.ports import Conflict, Page, Store, Stored
+from fillwright.units import Atoms, Bps, Millis, OrderId, Signature
+from tests.conformance.rigs import LEASE_S, StoreRig, in_loop
+from tests.conformance.samples import (
+    BONK,
+    NOW,
+    PASSING,
+    SOL,
+    USDC,
+    accepted,
+    event_of,
+    new_order,
+    stamped,
+    walked,
+    walks,
+    way_to,
+)
+
+change: Final = msgspec.structs.replace
+LONG_AGO: Final = Millis(NOW - 1_000_000)
+
+
+async def keep(store: Store, recorded: Sequence[Recorded], *, key: str | None = None) -> Order:
+    """Create the order and record the rest of its life, one event at a time."""
+    await store.create(new_order(recorded[0], key=key))
+    for before, after in pairwise(recorded):
+        await store.record(before.order, [after])
+    return recorded[-1].order
+
+
+async def kept(
+    store: Store, status: Status, order_id: str = "o-1", *, worker: str = "w-1", at: int = LONG_AGO
+) -> Order:
+    return await keep(store, way_to(status, accepted(order_id, at=at), worker=worker))
+
+
+async def raised(call: Coroutine[Any, Any, Any]) -> Exception | None:
+    try:
+        await call
+    except Exception as error:
+        return error
+    return None
+
+
+# --- create -------------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_a_created_order_is_what_is_read(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        first = accepted(client_order_id="mine", deadline_ms=Millis(9_000), tags=("a", "b"), venues=("raydium",))
+        stored = await store.create(new_order(first, key="k", fingerprint=b"\x00\xff"))
+        assert stored == Stored(first.order, b"\x00\xff", is_new=True)
+        assert await store.get("alice", first.order.id) == first.order
+        assert await store.get_by_client_id("alice", "mine") == first.order
+        assert await store.history("alice", first.order.id) == stamped([first])
+
+
+@in_loop
+async def test_nothing_is_read_of_what_does_not_exist(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        assert await store.get("alice", OrderId("none")) is None
+        assert await store.get_by_client_id("alice", "none") is None
+        assert await store.history("alice", OrderId("none")) == []
+        assert await store.page(Page(account="alice", limit=10)) == []
+        assert await store.claim([OrderId("none")], "w-1") == []
+        await store.ping()
+
+
+@in_loop
+async def test_a_key_names_one_order_for_ever(stores: StoreRig) -> None:
+    """I7: the same key gives the first order as it is now, with the first request's fingerprint, and no second row."""
+    async with stores.open() as store:
+        first = await keep(store, way_to(Status.CONFIRMED), key="k")
+        again = await store.create(new_order(accepted("o-2"), key="k", fingerprint=b"other"))
+        assert again == Stored(first, b"asked", is_new=False)
+        assert await store.get("alice", OrderId("o-2")) is None
+
+
+@in_loop
+async def test_a_client_order_id_names_one_order_for_ever(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        first = await keep(store, way_to(Status.CANCELED, accepted(client_order_id="mine")))
+        again = await store.create(new_order(accepted("o-2", client_order_id="mine"), fingerprint=b"other"))
+        assert again == Stored(first, b"asked", is_new=False)
+        assert await store.get("alice", OrderId("o-2")) is None
+
+
+@in_loop
+async def test_the_idempotency_key_is_looked_up_before_the_client_order_id(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        by_key = (await store.create(new_order(accepted("o-1"), key="k"))).order
+        by_id = (await store.create(new_order(accepted("o-2", client_order_id="mine")))).order
+        both = accepted("o-3", client_order_id="mine")
+        assert (await store.create(new_order(both, key="k"))).order == by_key
+        assert (await store.create(new_order(both, key="fresh"))).order == by_id
+
+
+@in_loop
+async def test_orders_without_key_or_client_id_are_all_new(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        stored = [await store.create(new_order(accepted(f"o-{n}"))) for n in range(3)]
+        assert all(each.is_new for each in stored)
+
+
+@pytest.mark.parametrize("by_key", [True, False], ids=["key", "client id"])
+@in_loop
+async def test_concurrent_requests_under_one_name_make_one_order(stores: StoreRig, by_key: bool) -> None:
+    async with stores.open() as one, stores.open() as other:
+        requests = [
+            store.create(
+                new_order(accepted(f"o-{n}", client_order_id=None if by_key else "mine"), key="k" if by_key else None)
+            )
+            for n, store in enumerate([one, other] * 10)
+        ]
+        stored = await asyncio.gather(*requests)
+        assert sum(each.is_new for each in stored) == 1
+        assert len({each.order.id for each in stored}) == 1
+        assert len(await one.page(Page(account="alice", limit=100))) == 1
+
+
+# --- record: the compare-and-set ------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_a_recorded_batch_moves_the_order_to_its_last_state(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        life = walked(accepted(), [Started, Routed, Signed, Lapsed, Canceled])
+        await store.create(new_order(life[0]))
+        await store.record(life[0].order, life[1:4])
+        assert await store.get("alice", life[0].order.id) == life[3].order
+        await store.record(life[3].order, life[4:])
+        assert await store.get("alice", life[0].order.id) == life[-1].order
+        assert await store.history("alice", life[0].order.id) == stamped(life)
+
+
+@in_loop
+async def test_of_concurrent_records_exactly_one_wins(stores: StoreRig) -> None:
+    async with stores.open() as one, stores.open() as other:
+        order = (await one.create(new_order(accepted()))).order
+        rivals = [
+            Recorded(transition(order, Started(worker=f"w-{n}"), NOW), Started(worker=f"w-{n}")) for n in range(20)
+        ]
+        results = await asyncio.gather(
+            *(raised((one, other)[n % 2].record(order, [rival])) for n, rival in enumerate(rivals))
+        )
+        assert [type(result) for result in results if result is not None] == [Conflict] * 19
+        winner = rivals[results.index(None)]
+        assert await one.get("alice", order.id) == winner.order
+        assert len(await one.history("alice", order.id)) == 2
+
+
+@in_loop
+async def test_a_conflict_changes_nothing(stores: StoreRig) -> None:
+    """I10: a stale worker, however long its batch."""
+    async with stores.open() as store:
+        life = walked(accepted(), [Started, Routed, Signed])
+        order = await keep(store, life)
+        stale = life[1].order
+        event = event_of(Aborted, stale)
+        pending = Recorded(transition(stale, event, NOW), event)
+        again = Recorded(transition(pending.order, Started(worker="w-2"), NOW), Started(worker="w-2"))
+        with pytest.raises(Conflict):
+            await store.record(stale, [pending, again])
+        assert await store.get("alice", order.id) == order
+        assert await store.history("alice", order.id) == stamped(life)
+
+
+@in_loop
+async def test_an_order_that_does_not_exist_conflicts(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        first, second = walked(accepted("ghost"), [Started])
+        with pytest.raises(Conflict):
+            await store.record(first.order, [second])
+        assert await store.history("alice", OrderId("ghost")) == []
+
+
+@in_loop
+async def test_a_worker_that_was_taken_for_dead_conflicts_when_it_comes_back(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        await store.heartbeat("old")
+        order = (await store.create(new_order(accepted(at=LONG_AGO)))).order
+        (claimed,) = await store.claim([order.id], "old")
+        await stores.pass_time(LEASE_S + 1)
+        (taken,) = await store.claim([order.id], "new")
+        event = event_of(Routed, claimed.order)
+        with pytest.raises(Conflict):
+            await store.record(claimed.order, [Recorded(transition(claimed.order, event, NOW), event)])
+        assert await store.get("alice", order.id) == taken.order
+
+
+_ids = count()
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_the_stored_row_is_the_replay_of_its_history(stores: StoreRig, data: st.DataObject) -> None:
+    """Any life, recorded in any portions, before and after reopening."""
+    life = data.draw(walks(order_id=f"walk-{next(_ids)}"))
+    first = life[0].order
+    portions, position = [], 0
+    while position < len(life) - 1:
+        size = data.draw(st.integers(1, 3))
+        portions.append((life[position].order, life[position + 1 : position + 1 + size]))
+        position += size
+
+    async def check(store: Store, upto: int) -> None:
+        history = await store.history("alice", first.id)
+        assert history == stamped(life[: upto + 1])
+        row = await store.get("alice", first.id)
+        assert row == replay(first.id, "alice", history)[-1].order == life[upto].order
+
+    async def main() -> None:
+        async with stores.open() as store:
+            await store.create(new_order(life[0]))
+            for before, portion in portions:
+                await store.record(before, portion)
+                await check(store, before.seq - 1 + len(portion))
+        async with stores.open() as store:
+            await check(store, len(life) - 1)
+
+    asyncio.run(main())
+
+
+# --- constraints (I5, I6): a defect of the engine does not become a false row ------------------------------------
+
+
+def _wrong(status: Status, **wrong: Any) -> tuple[Status, dict[str, Any]]:
+    return status, wrong
+
+
+@pytest.mark.parametrize(
+    ("status", "wrong"),
+    [
+        _wrong(Status.CONFIRMED, fill=None),
+        _wrong(Status.SUBMITTED, tx=None),
+        _wrong(Status.PENDING, due_at=None),
+        _wrong(Status.ROUTING, due_at=None),
+        _wrong(Status.SUBMITTED, due_at=None),
+        _wrong(Status.CONFIRMED, due_at=NOW),
+        _wrong(Status.FAILED, due_at=NOW),
+        _wrong(Status.CANCELED, due_at=NOW),
+        _wrong(Status.EXPIRED, due_at=NOW),
+        _wrong(Status.PENDING, tx=way_to(Status.SUBMITTED)[-1].order.tx),
+        _wrong(Status.CONFIRMED, tx=way_to(Status.SUBMITTED)[-1].order.tx),
+        _wrong(Status.FAILED, fill=way_to(Status.CONFIRMED)[-1].order.fill),
+        _wrong(Status.CANCELED, fill=way_to(Status.CONFIRMED)[-1].order.fill),
+        _wrong(Status.PENDING, fill=way_to(Status.CONFIRMED)[-1].order.fill),
+    ],
+)
+@in_loop
+async def test_a_row_that_contradicts_its_status_is_refused(
+    stores: StoreRig, status: Status, wrong: dict[str, Any]
+) -> None:
+    async with stores.open() as store:
+        life = way_to(status, accepted()) if status is not Status.PENDING else walked(accepted(), [Started, Aborted])
+        before = await keep(store, life[:-1])
+        with pytest.raises(FillwrightError):
+            await store.record(before, [Recorded(change(life[-1].order, **wrong), life[-1].event)])
+        assert await store.get("alice", before.id) == before
+        assert await store.history("alice", before.id) == stamped(life[:-1])
+        await store.record(before, [life[-1]])
+
+
+@pytest.mark.parametrize(("mode", "field", "excess"), [("exactIn", "amount_in", 1), ("exactOut", "amount_out", -1)])
+@in_loop
+async def test_a_fill_beyond_what_was_asked_is_refused(stores: StoreRig, mode: str, field: str, excess: int) -> None:
+    """Σ fills ≤ amount for exact in; not an atom less than asked for exact out."""
+    async with stores.open() as store:
+        life = way_to(Status.CONFIRMED, accepted(mode=Mode(mode)))
+        before = await keep(store, life[:-1])
+        landed = life[-1].order
+        assert landed.fill is not None
+        wrong = change(landed, fill=change(landed.fill, **{field: landed.intent.amount + excess}))
+        with pytest.raises(FillwrightError):
+            await store.record(before, [Recorded(wrong, Landed(fill=landed.fill))])
+        assert await store.get("alice", before.id) == before
+        await store.record(before, [life[-1]])
+
+
+@in_loop
+async def test_one_transaction_belongs_to_one_order(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        mine = await kept(store, Status.SUBMITTED, "o-1")
+        theirs = await kept(store, Status.BUILDING, "o-2")
+        assert mine.tx is not None
+        event = Signed(tx=mine.tx)
+        with pytest.raises(FillwrightError):
+            await store.record(theirs, [Recorded(transition(theirs, event, NOW), event)])
+        assert await store.get("alice", theirs.id) == theirs
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"amount": Atoms(0)},
+        {"amount": Atoms(-1)},
+        {"slippage_bps": Bps(-1)},
+        {"slippage_bps": Bps(10_001)},
+        {"token_out": SOL},
+    ],
+)
+@in_loop
+async def test_an_impossible_intent_is_refused(stores: StoreRig, wrong: dict[str, Any]) -> None:
+    async with stores.open() as store:
+        with pytest.raises(FillwrightError):
+            await store.create(new_order(accepted(**wrong)))
+        assert await store.get("alice", OrderId("o-1")) is None
+
+
+# --- claim and due ------------------------------------------------------------------------------------------------
+
+
+async def claimed_ids(store: Store, worker: str, *order_ids: OrderId) -> list[str]:
+    return sorted(recorded.order.id for recorded in await store.claim(order_ids, worker))
+
+
+@in_loop
+async def test_a_claim_starts_the_order_in_the_claimant_s_name(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        await store.heartbeat("w-1")
+        order = (await store.create(new_order(accepted(at=LONG_AGO)))).order
+        (claimed,) = await store.claim([order.id, order.id], "w-1")
+        assert claimed.event == Started(worker="w-1")
+        assert (claimed.order.status, claimed.order.attempt) == (Status.ROUTING, 1)
+        assert await store.get("alice", order.id) == claimed.order
+        assert (await store.history("alice", order.id))[-1].event == claimed.event
+
+
+@in_loop
+async def test_only_what_is_due_can_be_claimed(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        await store.heartbeat("w-1")
+        now = stores.now()
+        first = accepted(at=now)
+        routing = walked(first, [Started])[-1].order
+        event = Aborted(problem=PASSING, retry_at=Millis(now + 2_000))
+        waiting = Recorded(transition(routing, event, now), event)
+        order = await keep(store, [*walked(first, [Started]), waiting])
+        assert await claimed_ids(store, "w-1", order.id) == []
+        assert await store.due("w-1", 10) == []
+        await stores.pass_time(2.5)
+        assert await store.due("w-1", 10) == [order.id]
+        assert await claimed_ids(store, "w-1", order.id) == [order.id]
+
+
+@pytest.mark.parametrize("status", list(Status))
+@in_loop
+async def test_a_terminal_order_is_nobody_s(stores: StoreRig, status: Status) -> None:
+    async with stores.open() as store:
+        order = await kept(store, status)
+        assert await claimed_ids(store, "w-2", order.id) == ([] if status in TERMINAL else [order.id])
+
+
+HELD: Final = (Status.ROUTING, Status.BUILDING, Status.SUBMITTED)
+
+
+@pytest.mark.parametrize("status", HELD)
+@in_loop
+async def test_what_a_living_worker_holds_is_its_own(stores: StoreRig, status: Status) -> None:
+    async with stores.open() as store:
+        await store.heartbeat("w-1")
+        await store.heartbeat("w-2")
+        order = await kept(store, status, worker="w-1")
+        assert await claimed_ids(store, "w-2", order.id) == []
+        assert await store.due("w-2", 10) == []
+        (mine,) = await store.claim([order.id], "w-1")
+        assert mine.event == Reclaimed(worker="w-1")
+        assert (mine.order.status, mine.order.tx, mine.order.route) == (order.status, order.tx, order.route)
+
+
+@pytest.mark.parametrize("status", HELD)
+@in_loop
+async def test_what_a_dead_worker_held_goes_on_in_the_state_it_was_left(stores: StoreRig, status: Status) -> None:
+    async with stores.open() as store:
+        await store.heartbeat("w-1")
+        order = await kept(store, status, worker="w-1")
+        await stores.pass_time(LEASE_S - 1)
+        assert await claimed_ids(store, "w-2", order.id) == []
+        await stores.pass_time(2)
+        assert await store.due("w-2", 10) == [order.id]
+        (taken,) = await store.claim([order.id], "w-2")
+        assert taken.event == Reclaimed(worker="w-2")
+        assert (taken.order.status, taken.order.tx, taken.order.attempt) == (order.status, order.tx, order.attempt)
+
+
+@in_loop
+async def test_a_heartbeat_renews_the_lease(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        order = await kept(store, Status.ROUTING, worker="w-1")
+        for _ in range(5):
+            await store.heartbeat("w-1")
+            await stores.pass_time(LEASE_S * 0.6)
+            await store.heartbeat("w-2")
+            assert await claimed_ids(store, "w-2", order.id) == []
+
+
+@in_loop
+async def test_another_worker_s_heartbeat_buries_only_the_dead(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        await store.heartbeat("dead")
+        await stores.pass_time(LEASE_S * 0.7)
+        await store.heartbeat("alive")
+        await stores.pass_time(LEASE_S * 0.7)
+        await store.heartbeat("w-3")
+        left = await kept(store, Status.ROUTING, "o-1", worker="dead")
+        held = await kept(store, Status.ROUTING, "o-2", worker="alive")
+        assert await claimed_ids(store, "w-3", left.id, held.id) == [left.id]
+
+
+@in_loop
+async def test_a_retired_worker_s_orders_are_free_at_once(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        await store.heartbeat("w-1")
+        await store.heartbeat("w-2")
+        order = await kept(store, Status.SUBMITTED, worker="w-1")
+        await store.retire("w-2")
+        assert await claimed_ids(store, "w-3", order.id) == []
+        await store.retire("w-1")
+        assert await claimed_ids(store, "w-3", order.id) == [order.id]
+
+
+@in_loop
+async def test_concurrent_claims_give_each_order_to_one_worker(stores: StoreRig) -> None:
+    async with stores.open() as one, stores.open() as other:
+        await one.heartbeat("w-1")
+        await one.heartbeat("w-2")
+        firsts = [accepted(f"o-{n:03}", at=LONG_AGO) for n in range(60)]
+        await asyncio.gather(*(one.create(new_order(first)) for first in firsts))
+        ids = [first.order.id for first in firsts]
+        claims = [
+            store.claim(ids[start : start + 15], worker)
+            for start, (store, worker) in product(range(0, 60, 5), [(one, "w-1"), (other, "w-2"), (one, "w-2")])
+        ]
+        taken = [recorded for batch in await asyncio.gather(*claims) for recorded in batch]
+        started = [recorded.order.id for recorded in taken if isinstance(recorded.event, Started)]
+        assert sorted(started) == ids
+        for order_id in ids:
+            row = await one.get("alice", order_id)
+            workers = {recorded.order.worker for recorded in taken if recorded.order.id == order_id}
+            assert row is not None
+            assert workers == {row.worker}
+
+
+@in_loop
+async def test_due_names_exactly_what_a_claim_would_take(stores: StoreRig) -> None:
+    """Over every status, holder and due time."""
+    async with stores.open() as store:
+        await store.heartbeat("gone")
+        await stores.pass_time(LEASE_S + 1)
+        for worker in ("me", "other"):
+            await store.heartbeat(worker)
+        now = stores.now()
+        cases = list(product(Status, ("me", "other", "gone", "never-seen"), (now - 5_000, now - 100, now + 60_000)))
+        orders = [
+            await kept(store, status, f"o-{n:03}", worker=worker, at=at) for n, (status, worker, at) in enumerate(cases)
+        ]
+        due = await store.due("me", 1_000)
+        assert len(set(due)) == len(due)
+        by_id = {order.id: order for order in orders}
+        times = [by_id[order_id].due_at for order_id in due]
+        assert times == sorted(times, key=lambda at: at or 0), "longest due first"
+        assert (await store.due("me", 7)) == due[:7]
+        claimed = await claimed_ids(store, "me", *by_id)
+        assert claimed == sorted(due)
+        expected = [
+            order.id for order in orders if order.due_at is not None and order.due_at <= now and order.worker != "other"
+        ]
+        assert claimed == sorted(expected)
+
+
+# --- accounts -----------------------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_an_account_sees_and_changes_only_its_own(stores: StoreRig) -> None:
+    """I15, in every method."""
+    async with stores.open() as store:
+        order = await keep(store, way_to(Status.ROUTING, accepted(client_order_id="mine")), key="k")
+        assert await store.get("bob", order.id) is None
+        assert await store.get_by_client_id("bob", "mine") is None
+        assert await store.history("bob", order.id) == []
+        assert await store.page(Page(account="bob", limit=10)) == []
+        stolen = change(order, account="bob")
+        canceled = cancel(stolen, NOW)
+        assert canceled is not None
+        with pytest.raises(Conflict):
+            await store.record(stolen, [canceled])
+        assert await store.get("alice", order.id) == order
+        theirs = await store.create(new_order(accepted("o-2", account="bob", client_order_id="mine"), key="k"))
+        assert theirs.is_new
+        assert await store.get_by_client_id("alice", "mine") == order
+        assert await store.get_by_client_id("bob", "mine") == theirs.order
+
+
+# --- pages --------------------------------------------------------------------------------------------------------
+
+
+async def _stock(store: Store) -> list[Order]:
+    """Forty orders of many kinds, and some of another account; newest first."""
+    dice = Random(1)
+    orders = []
+    for n in range(40):
+        status = dice.choice(list(Status))
+        tokens = dice.sample([SOL, USDC, BONK], 2)
+        first = accepted(
+            f"o-{n:03}", at=NOW + n * 10, side=dice.choice(list(Side)), token_in=tokens[0], token_out=tokens[1]
+        )
+        orders.append(await keep(store, way_to(status, first)))
+        await keep(store, [accepted(f"o-{n:03}-bob", account="bob", at=NOW + n * 10)])
+    return orders[::-1]
+
+
+FILTERS: Final[list[tuple[dict[str, Any], Callable[[Order], bool]]]] = [
+    ({}, lambda order: True),
+    ({"statuses": frozenset({Status.CONFIRMED, Status.FAILED})}, lambda o: o.status in {"confirmed", "failed"}),
+    ({"statuses": frozenset()}, lambda o: False),
+    ({"side": Side.BUY}, lambda o: o.intent.side is Side.BUY),
+    (
+        {"mints": frozenset({SOL.mint, USDC.mint})},
+        lambda o: {o.intent.token_in, o.intent.token_out} == {SOL, USDC},
+    ),
+    ({"since": Millis(NOW + 100), "until": Millis(NOW + 200)}, lambda o: NOW + 100 <= o.created_at < NOW + 200),
+    (
+        {"side": Side.SELL, "statuses": frozenset({Status.PENDING}), "since": Millis(NOW + 50)},
+        lambda o: o.intent.side is Side.SELL and o.status is Status.PENDING and o.created_at >= NOW + 50,
+    ),
+]
+
+
+@in_loop
+async def test_a_page_is_what_was_filtered_newest_first(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        orders = await _stock(store)
+        for conditions, wanted in FILTERS:
+            page = await store.page(Page(account="alice", limit=100, **conditions))
+            assert page == [order for order in orders if wanted(order)], conditions
+
+
+@pytest.mark.parametrize("limit", [1, 7, 40, 41])
+@in_loop
+async def test_pages_walk_through_all_once_even_while_orders_arrive(stores: StoreRig, limit: int) -> None:
+    async with stores.open() as store:
+        orders = await _stock(store)
+        seen: list[Order] = []
+        before: OrderId | None = None
+        while page := await store.page(Page(account="alice", limit=limit, before=before)):
+            assert len(page) <= limit
+            seen += page
+            before = page[-1].id
+            await store.create(new_order(accepted(f"p-{len(seen)}")))
+        assert seen == orders
+
+
+# --- one transaction for many calls ---------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_a_failing_call_does_not_fail_its_neighbours(stores: StoreRig) -> None:
+    """Calls may share a transaction; a refusal, a conflict and a defect each stay with their caller."""
+    async with stores.open() as store:
+        life = way_to(Status.CONFIRMED, accepted("victim"))
+        before = await keep(store, life[:-1])
+        stale = life[0].order
+        refused = Recorded(change(life[-1].order, fill=None), life[-1].event)
+        results = await asyncio.gather(
+            *(raised(store.create(new_order(accepted(f"a-{n}")))) for n in range(5)),
+            raised(store.record(before, [refused])),
+            raised(store.create(new_order(accepted("zero", amount=Atoms(0))))),
+            raised(store.record(stale, life[1:2])),
+            raised(store.record(before, [Recorded(before, None)])),  # type: ignore[arg-type]
+            *(raised(store.create(new_order(accepted(f"b-{n}")))) for n in range(5)),
+        )
+        assert [type(result).__name__ for result in results[5:8]] == ["FillwrightError", "FillwrightError", "Conflict"]
+        assert isinstance(results[8], Exception)
+        assert [result for result in results[:5] + results[9:] if result is not None] == []
+        assert len(await store.page(Page(account="alice", limit=100))) == 11
+        assert await store.get("alice", before.id) == before
+        assert await store.history("alice", before.id) == stamped(life[:-1])
+
+
+@in_loop
+async def test_what_was_awaited_is_visible_to_everyone(stores: StoreRig) -> None:
+    """I9's ground: nothing is told before it is committed."""
+    async with stores.open() as store, stores.open() as witness:
+
+        async def life_of(order_id: str) -> None:
+            life = way_to(Status.CONFIRMED, accepted(order_id))
+            await store.create(new_order(life[0]))
+            assert await witness.get("alice", OrderId(order_id)) == life[0].order
+            for before, after in pairwise(life):
+                await store.record(before.order, [after])
+                assert await witness.get("alice", OrderId(order_id)) == after.order
+
+        await asyncio.gather(*(life_of(f"o-{n}") for n in range(20)))
+
+
+@in_loop
+async def test_reopening_keeps_everything(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        orders = [await kept(store, status, f"o-{status}") for status in Status]
+        await store.create(new_order(accepted("keyed"), key="k"))
+        histories = [await store.history("alice", order.id) for order in orders]
+    async with stores.open() as store:
+        assert [await store.get("alice", order.id) for order in orders] == orders
+        assert [await store.history("alice", order.id) for order in orders] == histories
+        assert not (await store.create(new_order(accepted("again"), key="k"))).is_new
+
+
+@in_loop
+async def test_a_caller_that_goes_away_harms_nobody(stores: StoreRig) -> None:
+    """Its change is made or not, wholly; the others' are made."""
+    async with stores.open() as store:
+        calls = [asyncio.create_task(store.create(new_order(accepted(f"o-{n}")))) for n in range(20)]
+        await asyncio.sleep(0)
+        for call in calls[::2]:
+            call.cancel()
+        await asyncio.wait(calls)
+        assert all(call.cancelled() for call in calls[::2])
+        assert all(call.result().is_new for call in calls[1::2])
+        for n in range(20):
+            order = await store.get("alice", OrderId(f"o-{n}"))
+            assert order is not None or n % 2 == 0
+            assert len(await store.history("alice", OrderId(f"o-{n}"))) == (order is not None)
+        assert (await store.create(new_order(accepted("after")))).is_new
+
+
+@in_loop
+async def test_a_confirmed_order_keeps_its_signature(stores: StoreRig) -> None:
+    """So no second order can ever claim the same settlement."""
+    async with stores.open() as store:
+        landed = await kept(store, Status.CONFIRMED, "o-1")
+        assert landed.fill is not None
+        building = await kept(store, Status.BUILDING, "o-2")
+        event = event_of(Signed, building)
+        assert isinstance(event, Signed)
+        forged = Signed(tx=change(event.tx, signature=Signature(landed.fill.signature)))
+        with pytest.raises(FillwrightError):
+            await store.record(building, [Recorded(transition(building, forged, NOW), forged)])

@@ -1,0 +1,311 @@
+"""The best pool wins, for the stated reason; a venue in trouble never stands in another's way."""
+
+import re
+from fractions import Fraction
+from itertools import permutations
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from fillwright.errors import Code, FillwrightError, Problem
+from fillwright.order import Mode, Route
+from fillwright.pools import ChainTime, Pool
+from fillwright.pools.amm_v4 import AmmV4Pool
+from fillwright.pools.cpmm import CpmmPool
+from fillwright.routing import NoRoute, Offer, best_route, price_impact_bps
+from fillwright.units import Atoms, Bps, Millis
+from tests.conformance.samples import NOW, SOL, USDC, intent_of
+
+TIME = ChainTime(slot=415_822_302, unix_seconds=1_790_000_000)
+TIMEOUT = Problem(Code.VENUE_TIMEOUT, "meteora did not answer in time")
+BROKEN = Problem(Code.POOL_REFUSED, "pool is frozen")
+
+
+def amm(sol: int, usdc: int, *, venue: str = "raydium", address: str = "amm", fee: int = 25, **state: Any) -> AmmV4Pool:
+    return AmmV4Pool(
+        address=address,
+        venue=venue,
+        mint_0=SOL.mint,
+        mint_1=USDC.mint,
+        vault_0_amount=Atoms(sol),
+        vault_1_amount=Atoms(usdc),
+        fee_numerator=fee,
+        fee_denominator=10_000,
+        **state,
+    )
+
+
+def cpmm(sol: int, usdc: int, *, venue: str = "meteora", address: str = "cpmm", fee: int = 2_500) -> CpmmPool:
+    """The same pair the other way round: mint 0 is USDC."""
+    return CpmmPool(
+        address=address,
+        venue=venue,
+        mint_0=USDC.mint,
+        mint_1=SOL.mint,
+        vault_0_amount=Atoms(usdc),
+        vault_1_amount=Atoms(sol),
+        trade_fee_rate=fee,
+    )
+
+
+def offer(*pools: Pool, venue: str | None = None, latency_ms: int = 100, problem: Problem | None = None) -> Offer:
+    name = venue or pools[0].venue
+    time = None if problem else TIME
+    return Offer(venue=name, latency_ms=Millis(latency_ms), pools=pools, time=time, problem=problem)
+
+
+def found(intent: Any, *offers: Offer) -> Route:
+    route = best_route(intent, offers, NOW)
+    assert isinstance(route, Route)
+    return route
+
+
+def refused(intent: Any, *offers: Offer) -> NoRoute:
+    route = best_route(intent, offers, NOW)
+    assert isinstance(route, NoRoute)
+    return route
+
+
+SELL = intent_of(amount=Atoms(1_000_000_000))
+BUY = intent_of(mode=Mode.EXACT_OUT, amount=Atoms(80_000_000))
+CHEAP, DEAR = (10**13, 85 * 10**10), (10**13, 88 * 10**10)
+
+
+# --- ranking ----------------------------------------------------------------------------------------------
+
+
+def test_exact_in_takes_the_most_out() -> None:
+    route = found(SELL, offer(amm(*CHEAP)), offer(cpmm(*DEAR)))
+    assert route.venue == "meteora"
+    assert route.amount_in == SELL.amount
+    assert route.amount_out == cpmm(*DEAR).quote_in(SELL.amount, SOL.mint, TIME).amount_out
+
+
+def test_exact_out_takes_the_least_in() -> None:
+    route = found(BUY, offer(amm(*CHEAP)), offer(cpmm(*DEAR)))
+    assert route.venue == "meteora"
+    assert route.amount_out == BUY.amount
+    assert route.amount_in == cpmm(*DEAR).quote_out(BUY.amount, SOL.mint, TIME).amount_in
+
+
+def test_the_leg_and_the_quotes_tell_what_was_chosen_and_compared() -> None:
+    route = found(SELL, offer(amm(*CHEAP), latency_ms=7), offer(cpmm(*DEAR), latency_ms=9))
+    (leg,) = route.legs
+    assert (leg.venue, leg.pool, leg.mint_in, leg.mint_out) == ("meteora", "cpmm", SOL.mint, USDC.mint)
+    assert (leg.amount_in, leg.amount_out) == (route.amount_in, route.amount_out)
+    assert [(q.venue, q.kind, q.slot, q.latency_ms) for q in route.quotes] == [
+        ("raydium", "amm_v4", TIME.slot, 7),
+        ("meteora", "cpmm", TIME.slot, 9),
+    ]
+    assert [q.depth for q in route.quotes] == [CHEAP[1], DEAR[1]]
+    assert route.found_at == NOW
+
+
+RESERVES = st.tuples(st.integers(10**6, 10**15), st.integers(10**6, 10**15))
+
+
+@given(st.lists(RESERVES, min_size=1, max_size=4), st.sampled_from(Mode), st.integers(1, 10**12), st.randoms())
+def test_nobody_offered_better_and_the_order_of_answers_does_not_matter(
+    reserves: list[tuple[int, int]], mode: Mode, amount: int, shuffled: Any
+) -> None:
+    intent = intent_of(mode=mode, amount=Atoms(amount))
+    offers = [
+        offer((amm, cpmm)[i % 2](*r, venue=f"v{i}", address=f"p{i}"), latency_ms=i) for i, r in enumerate(reserves)
+    ]
+    route = best_route(intent, offers, NOW)
+    assume(isinstance(route, Route))
+    assert isinstance(route, Route)
+    usable = [quote for quote in route.quotes if quote.problem is None]
+    if mode is Mode.EXACT_IN:
+        assert route.amount_out == max(quote.amount_out for quote in usable)
+    else:
+        assert route.amount_in == min(quote.amount_in for quote in usable)
+    shuffled.shuffle(offers)
+    again = found(intent, *offers)
+    assert (again.legs, again.reason) == (route.legs, route.reason)
+
+
+DUST = intent_of(amount=Atoms(10_000))
+"""So small that pools of one price, but not of one size, give the same."""
+
+
+def everywhere(*offers: Offer) -> str:
+    """The winner, whichever order the venues answer in."""
+    winners = {found(DUST, *order).legs[0].venue for order in permutations(offers)}
+    assert len(winners) == 1
+    return winners.pop()
+
+
+def test_of_equal_quotes_the_deeper_pool_wins_even_if_slower() -> None:
+    shallow = offer(amm(10**12, 10**12, venue="a"), latency_ms=1)
+    deep = offer(amm(2 * 10**12, 2 * 10**12, venue="z"), latency_ms=900)
+    assert everywhere(shallow, deep) == "z"
+
+
+def test_depth_is_the_reserve_of_what_is_paid_out() -> None:
+    much_sol, little = amm(4 * 10**12, 10**12, venue="a", fee=0), amm(10**12, 2 * 10**12, venue="b", fee=0)
+    pools = (much_sol, little)
+    route = found(intent_of(amount=Atoms(100)), *(offer(pool) for pool in pools))
+    assert [quote.depth for quote in route.quotes] == [10**12, 2 * 10**12]
+    back = intent_of(token_in=USDC, token_out=SOL, amount=Atoms(100))
+    route = found(back, *(offer(pool) for pool in pools))
+    assert [quote.depth for quote in route.quotes] == [4 * 10**12, 10**12]
+
+
+def test_of_equally_deep_quotes_the_faster_venue_wins() -> None:
+    slow = offer(amm(10**12, 10**12, venue="a"), latency_ms=200)
+    fast = offer(amm(10**12, 10**12, venue="z"), latency_ms=199)
+    assert everywhere(slow, fast) == "z"
+
+
+def test_of_quotes_equal_in_all_the_first_name_wins() -> None:
+    one, other = offer(amm(10**12, 10**12, venue="a")), offer(amm(10**12, 10**12, venue="b"))
+    assert everywhere(one, other) == "a"
+
+
+# --- the reason ---------------------------------------------------------------------------------------------
+
+
+def test_the_reason_is_the_lead_over_the_best_of_another_venue() -> None:
+    best, mine, rival = amm(*DEAR, address="1"), amm(10**13, 87 * 10**10, address="2"), cpmm(*CHEAP)
+    route = found(SELL, offer(best, mine), offer(rival))
+    ours = best.quote_in(SELL.amount, SOL.mint, TIME).amount_out
+    theirs = rival.quote_in(SELL.amount, SOL.mint, TIME).amount_out
+    hundredths = (ours - theirs) * 10_000 // theirs
+    assert route.reason == f"+{hundredths // 100}.{hundredths % 100:02d} % over meteora"
+    assert route.reason == "+3.52 % over meteora"
+
+
+def test_for_exact_out_the_reason_is_what_is_saved() -> None:
+    route = found(BUY, offer(amm(*DEAR)), offer(cpmm(*CHEAP)))
+    ours = amm(*DEAR).quote_out(BUY.amount, SOL.mint, TIME).amount_in
+    theirs = cpmm(*CHEAP).quote_out(BUY.amount, SOL.mint, TIME).amount_in
+    assert route.reason == f"+{(theirs - ours) * 10_000 // theirs / 100:.2f} % over meteora"
+
+
+def test_a_lone_venue_is_compared_with_its_own_next_pool() -> None:
+    route = found(SELL, offer(amm(*DEAR), cpmm(*CHEAP, venue="raydium")))
+    assert re.fullmatch(r"\+3\.5\d % over raydium cpmm", route.reason)
+
+
+def test_a_lone_quote_is_called_that() -> None:
+    assert found(SELL, offer(amm(*DEAR))).reason == "the only quote"
+    assert found(SELL, offer(amm(*DEAR)), offer(venue="meteora", problem=TIMEOUT)).reason == "the only quote"
+
+
+def test_a_tie_is_not_called_a_lead() -> None:
+    route = found(DUST, offer(amm(10**12, 10**12, venue="a")), offer(amm(10**12, 10**12, venue="b")))
+    assert route.reason == "as good as b, with more depth or a faster answer"
+
+
+@given(RESERVES, RESERVES, st.sampled_from(Mode), st.integers(10**3, 10**12))
+def test_the_percentage_is_the_true_lead_cut(one: Any, other: Any, mode: Mode, amount: int) -> None:
+    intent = intent_of(mode=mode, amount=Atoms(amount))
+    route = best_route(intent, [offer(amm(*one)), offer(cpmm(*other))], NOW)
+    assume(isinstance(route, Route))
+    assert isinstance(route, Route)
+    quotes = [quote for quote in route.quotes if quote.problem is None]
+    match = re.fullmatch(r"\+([0-9.]+) % over (raydium|meteora)", route.reason)
+    if len(quotes) < 2 or match is None:
+        return
+    (loser,) = [quote for quote in quotes if quote.pool != route.legs[0].pool]
+    if mode is Mode.EXACT_IN:
+        lead = Fraction(route.amount_out - loser.amount_out, loser.amount_out)
+    else:
+        lead = Fraction(loser.amount_in - route.amount_in, loser.amount_in)
+    assert Fraction(match[1]) <= lead * 100 < Fraction(match[1]) + Fraction(1, 100)
+
+
+# --- venues in trouble --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [
+        offer(venue="meteora", problem=TIMEOUT),
+        offer(venue="meteora"),  # no pool of the pair
+        offer(cpmm(1, 1)),  # empty of liquidity
+        offer(amm(*DEAR, venue="meteora", status=2)),  # may not swap
+    ],
+)
+def test_a_venue_in_trouble_never_blocks_another_and_is_shown(trouble: Offer) -> None:
+    route = found(SELL, trouble, offer(amm(*CHEAP)))
+    assert route.venue == "raydium"
+    shown = route.quotes[0]
+    assert shown.venue == "meteora"
+    assert shown.problem is not None
+    assert (shown.amount_in, shown.amount_out) == (0, 0)
+
+
+def test_a_refused_pool_leaves_its_neighbour_in_the_race() -> None:
+    route = found(SELL, offer(amm(*DEAR, status=2, address="closed"), amm(*CHEAP, address="open")))
+    assert route.legs[0].pool == "open"
+
+
+@pytest.mark.parametrize(
+    ("offers", "code"),
+    [
+        ([], Code.ROUTE_NONE),
+        ([offer(venue="raydium"), offer(venue="meteora")], Code.ROUTE_NONE),
+        ([offer(venue="raydium"), offer(venue="meteora", problem=TIMEOUT)], Code.ROUTE_UNAVAILABLE),
+        ([offer(venue="raydium", problem=BROKEN), offer(venue="meteora", problem=TIMEOUT)], Code.ROUTE_UNAVAILABLE),
+        ([offer(venue="raydium"), offer(venue="meteora", problem=BROKEN)], Code.POOL_REFUSED),
+        ([offer(venue="raydium"), offer(cpmm(1, 1))], Code.POOL_LIQUIDITY),
+    ],
+)
+def test_no_route_reports_what_may_pass_before_what_will_not(offers: list[Offer], code: Code) -> None:
+    """Retryable only where waiting can help: otherwise an order would be tried in vain."""
+    none = refused(SELL, *offers)
+    assert none.problem.code is code
+    assert len(none.quotes) == len(offers)
+
+
+# --- price impact -------------------------------------------------------------------------------------------
+
+
+def test_the_cap_excludes_a_quote_just_above_it() -> None:
+    pool = amm(10**13, 85 * 10**10)
+    big = Atoms(10**11)
+    impact = price_impact_bps(pool, pool.quote_in(big, SOL.mint, TIME), SOL.mint)
+    assert impact > 0
+    assert found(intent_of(amount=big, max_price_impact_bps=impact), offer(pool)).impact_bps == impact
+    none = refused(intent_of(amount=big, max_price_impact_bps=Bps(impact - 1)), offer(pool))
+    assert none.problem.code is Code.ROUTE_PRICE_IMPACT
+    assert not none.problem.retryable
+    assert none.quotes[0].amount_out > 0, "what was offered is still shown"
+
+
+def test_the_cap_takes_the_better_price_out_of_the_race() -> None:
+    shallow, deep = amm(10**11, 9 * 10**9), cpmm(*CHEAP)
+    intent = intent_of(amount=Atoms(10**9))
+    assert found(intent, offer(shallow), offer(deep)).venue == "raydium"
+    capped = intent_of(amount=Atoms(10**9), max_price_impact_bps=Bps(50))
+    assert found(capped, offer(shallow), offer(deep)).venue == "meteora"
+
+
+@given(RESERVES, st.booleans(), st.booleans(), st.sampled_from(Mode), st.integers(1, 10**15))
+def test_impact_is_rounded_up_from_the_price_without_the_fee(
+    reserves: tuple[int, int], v4: bool, sells: bool, mode: Mode, amount: int
+) -> None:
+    pool: Pool = amm(*reserves) if v4 else cpmm(*reserves)
+    mint_in = SOL.mint if sells else USDC.mint
+    try:
+        ask = pool.quote_in if mode is Mode.EXACT_IN else pool.quote_out
+        swap = ask(Atoms(amount), mint_in, TIME)
+    except FillwrightError:
+        assume(False)
+    assert swap.fee_mint == mint_in
+    sol, usdc = reserves
+    spot = Fraction(usdc, sol) if sells else Fraction(sol, usdc)
+    paid = Fraction(swap.amount_out, swap.amount_in - swap.fee)
+    true = max(Fraction(0), (spot - paid) / spot * 10_000)
+    impact = price_impact_bps(pool, swap, mint_in)
+    assert true <= impact < true + 1
+    assert 0 <= impact <= 10_000
+
+
+def test_a_fee_alone_is_no_impact() -> None:
+    dear = amm(10**15, 10**15, fee=900)
+    assert price_impact_bps(dear, dear.quote_in(Atoms(10**10), SOL.mint, TIME), SOL.mint) == 1, "0.1 bps, rounded up"
