@@ -241,6 +241,9 @@ class SqliteStore:
         """One transaction. If a statement fails, each gets its own, so that it fails alone."""
         try:
             self._writer.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            return [_translated(error) for _ in statements]
+        try:
             outcomes = [statement() for statement in statements]
         except Exception as error:  # a defect in one call must not take its neighbours along
             self._roll_back()
@@ -251,7 +254,7 @@ class SqliteStore:
             self._writer.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
-            return [_translated(error)] * len(statements)
+            return [_translated(error) for _ in statements]
         return outcomes
 
     def _roll_back(self) -> None:

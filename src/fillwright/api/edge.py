@@ -44,6 +44,8 @@ def make_edge(request_id: Callable[[], str]) -> Middleware:
             response = refuse(request, of_http(error))
             if "Allow" in error.headers:
                 response.headers["Allow"] = error.headers["Allow"]
+        except ConnectionError:
+            raise  # the client is gone: nobody to answer, nothing of ours failed
         except Exception:
             told_in_log = {"requestId": name, "method": request.method, "path": request.rel_url.raw_path}
             _LOG.exception("a request failed", extra={"fields": told_in_log})
@@ -92,9 +94,14 @@ async def members_of(request: web.Request) -> dict[str, Json]:
     kind = request.headers.get("Content-Type", "")
     if kind != "application/json":
         _check_media(kind)
+    if "Content-Encoding" in request.headers:
+        raise FillwrightError(Code.REQUEST_UNSUPPORTED_MEDIA, "the body must not be compressed")
     if (request.content_length or 0) > BODY_MAX:
         raise web.HTTPRequestEntityTooLarge(BODY_MAX, request.content_length or 0)
-    return read_object(await request.read())
+    try:
+        return read_object(await request.read())
+    except web.RequestPayloadError:
+        raise FillwrightError(Code.REQUEST_MALFORMED, "the body is not what its headers announce") from None
 
 
 def json_response(body: bytes, status: int = 200) -> web.Response:
