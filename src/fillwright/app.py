@@ -97,7 +97,9 @@ async def serve(config: Config, announce: Callable[[str], None]) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with open_engine(config) as running:
         app = make_app(running.engine, registry=running.registry, request_id=lambda: uuid.uuid4().hex)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=config.policy.drain_s)
+        runner = web.AppRunner(
+            app, access_log=None, handle_signals=False, shutdown_timeout=config.policy.drain_s, auto_decompress=False
+        )
         await runner.setup()
         try:
             site = web.TCPSite(runner, config.host, config.port, backlog=1024)

@@ -79,7 +79,7 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
     async def _find_route(self, order: Order) -> Event:
         route = await self.route(order.intent)
         if isinstance(route, NoRoute):
-            return self._aborted(order, route.problem)
+            return Aborted(problem=route.problem, retry_at=self._retry_at(order), quotes=route.quotes)
         return Routed(route=route)
 
     async def _sign(self, order: Order, route: Route) -> Event:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from fillwright.order import Landed, Order, Quote, Recorded, Routed, Status
+from fillwright.order import Aborted, Landed, Order, Quote, Recorded, Routed, Status
 from fillwright.worker import Failure
 
 _LOG: Final = logging.getLogger("fillwright")
@@ -77,6 +77,9 @@ def _fields(recorded: Recorded) -> Mapping[str, Any]:
         case Routed(route=route):
             fields |= {"chosen": route.venue, "reason": route.reason}
             fields["quotes"] = [_quote_line(order, quote) for quote in route.quotes]
+        case Aborted(problem=problem, quotes=quotes):
+            fields |= {"code": problem.code, "problem": problem.detail}
+            fields["quotes"] = [_quote_line(order, quote) for quote in quotes]
         case Landed(fill=fill):
             fields |= {"signature": fill.signature, "amountIn": fill.amount_in, "amountOut": fill.amount_out}
         case _:

@@ -33,6 +33,8 @@ class Status(StrEnum):
     EXPIRED = "expired"
 
 
+AT_ONCE: Final = Millis(0)
+"""The due time of an order that waits for nothing but a worker: long ago, on anybody's clock."""
 TERMINAL: Final = frozenset({Status.CONFIRMED, Status.FAILED, Status.CANCELED, Status.EXPIRED})
 
 
@@ -205,10 +207,11 @@ class Lapsed(_Event, frozen=True, kw_only=True, tag="lapsed"):
 
 
 class Aborted(_Event, frozen=True, kw_only=True, tag="aborted"):
-    """The attempt ended before anything was signed and stored."""
+    """The attempt ended before anything was signed and stored. `quotes`: what was compared, if that was the trouble."""
 
     problem: Problem
     retry_at: Millis
+    quotes: tuple[Quote, ...] = ()
 
 
 class CancelRequested(_Event, frozen=True, kw_only=True, tag="cancel_requested"):
@@ -337,7 +340,7 @@ def accept(order_id: OrderId, account: str, event: Accepted, at: Millis) -> Reco
         seq=1,
         created_at=at,
         updated_at=at,
-        due_at=at,
+        due_at=AT_ONCE,
         deadline_at=None if patience is None else Millis(at + patience),
     )
     return Recorded(order, event)
@@ -348,7 +351,7 @@ def transition(order: Order, event: Event, at: Millis) -> Order:
     status = TRANSITIONS.get((order.status, type(event)))
     if status is None:
         raise IllegalTransition(f"{type(event).__name__} while {order.status} (order {order.id})")
-    moved = msgspec.structs.replace(order, status=status, seq=order.seq + 1, updated_at=at, due_at=at)
+    moved = msgspec.structs.replace(order, status=status, seq=order.seq + 1, updated_at=at, due_at=AT_ONCE)
     return _apply(moved, event)
 
 

@@ -64,7 +64,8 @@ class Store(Protocol):
         """Make the order durable before returning.
 
         Where the account has an order with this idempotency key (first) or client order id (second), that one is
-        returned unchanged: an account's key names one order for ever.
+        returned unchanged: an account's key names one order for ever. A new key with a known client order id and the
+        same fingerprint from then on names that order too.
         """
 
     async def get(self, account: str, order_id: OrderId) -> Order | None: ...

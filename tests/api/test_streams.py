@@ -9,9 +9,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from fillwright.api import stream
+from fillwright.api import sockets, stream
 from fillwright.errors import Code, FillwrightError
-from tests.api.running import NOBODY, SELL, Server, heard, run, serving
+from tests.api.running import NOBODY, SELL, TERMINAL, Server, heard, run, serving
 
 
 def test_subscribe_tells_the_snapshot_and_then_every_event(tmp_path: Path) -> None:
@@ -147,10 +147,10 @@ def test_a_shutdown_tells_every_client_to_come_back(tmp_path: Path) -> None:
     async def script() -> None:
         async with serving(tmp_path, start_worker=False) as server:
             order_id = (await server.post("/v1/orders", SELL)).json["orderId"]
-            sockets = [await server.http.ws_connect(path) for path in ("/v1/stream", "/ws", f"/ws/orders/{order_id}")]
-            assert (await sockets[2].receive_json(timeout=5))["seq"] == 1
+            opened = [await server.http.ws_connect(path) for path in ("/v1/stream", "/ws", f"/ws/orders/{order_id}")]
+            assert (await opened[2].receive_json(timeout=5))["seq"] == 1
             closing = asyncio.create_task(server.runner.cleanup())
-            for ws in sockets:
+            for ws in opened:
                 assert (await ws.receive_json(timeout=5))["type"] == "shutdown"
                 assert (await ws.receive(timeout=5)).type is aiohttp.WSMsgType.CLOSE
                 assert ws.close_code == 1012
@@ -224,15 +224,17 @@ def test_a_reader_that_stands_still_is_let_go_and_costs_the_others_nothing(tmp_p
             seqs: dict[str, list[int]] = {}
 
             async def listen(count: int) -> None:
-                while sum(1 for seen in seqs.values() if seen[-1] == 5) < count:
+                ended = 0
+                while ended < count:
                     frame = await heard(healthy, "event")
                     seqs.setdefault(frame["orderId"], []).append(frame["seq"])
+                    ended += frame["status"] in TERMINAL
 
             listening = asyncio.create_task(listen(200))
             for _ in range(20):
                 await asyncio.gather(*(server.post("/v1/orders", SELL) for _ in range(10)))
             await asyncio.wait_for(listening, 30)
-            assert all(seen == [1, 2, 3, 4, 5] for seen in seqs.values())
+            assert all(seen == list(range(1, len(seen) + 1)) for seen in seqs.values())
             await asyncio.sleep(1.5)
             told = b""
             while chunk := await asyncio.wait_for(asyncio.get_running_loop().sock_recv(slow, 65_536), 10):
@@ -242,3 +244,22 @@ def test_a_reader_that_stands_still_is_let_go_and_costs_the_others_nothing(tmp_p
             assert told.count(b'"type":"event"') < 200 * 5
 
     run(script())
+
+
+def test_a_reader_that_stands_still_does_not_hold_up_the_shutdown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "CLOSE_S", 0.3)
+
+    async def script() -> float:
+        loop = asyncio.get_running_loop()
+        async with serving(tmp_path, send_buffer=4_096) as server:
+            slow = await _handshake(server, 4_096)
+            for _ in range(20):
+                await asyncio.gather(*(server.post("/v1/orders", SELL) for _ in range(10)))
+            await asyncio.sleep(1.5)  # it is let go meanwhile, and reads nothing of it
+            left_at = loop.time()
+        slow.close()
+        return loop.time() - left_at
+
+    assert run(script()) < 10

@@ -130,6 +130,19 @@ async def test_the_idempotency_key_is_looked_up_before_the_client_order_id(store
 
 
 @in_loop
+async def test_a_new_key_of_a_known_client_order_id_names_that_order_from_then_on(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        first = (await store.create(new_order(accepted("o-1", client_order_id="mine"), key="k1"))).order
+        again = await store.create(new_order(accepted("o-2", client_order_id="mine"), key="k2"))
+        assert (again.order, again.is_new) == (first, False)
+        other = await store.create(new_order(accepted("o-3"), key="k2", fingerprint=b"other"))
+        assert other == Stored(first, b"asked", is_new=False)
+        refused = await store.create(new_order(accepted("o-4", client_order_id="mine"), key="k3", fingerprint=b"other"))
+        assert not refused.is_new
+        assert (await store.create(new_order(accepted("o-5"), key="k3"))).is_new, "a refused request names nothing"
+
+
+@in_loop
 async def test_orders_without_key_or_client_id_are_all_new(stores: StoreRig) -> None:
     async with stores.open() as store:
         stored = [await store.create(new_order(accepted(f"o-{n}"))) for n in range(3)]

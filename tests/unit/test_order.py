@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from fillwright.errors import RETRYABLE, Code, FillwrightError, Problem
 from fillwright.order import (
+    AT_ONCE,
     TERMINAL,
     TRANSITIONS,
     Aborted,
@@ -488,3 +489,8 @@ def test_way_to_reaches_every_status() -> None:
     for status in Status:
         assert way_to(status)[-1].order.status is status
         check(way_to(status)[-1].order)
+
+
+def test_an_order_that_waits_for_nothing_is_due_on_any_clock() -> None:
+    """Its acceptor's clock may be hours ahead of the store's."""
+    assert accepted().order.due_at == AT_ONCE

@@ -37,10 +37,15 @@ _COLUMNS: Final = (
     " due_at, deadline_at, route, tx, tx_hash, filled_in, filled_out, fill_slot, problem"
 )
 _SELECT: Final = f"SELECT {_COLUMNS} FROM orders"
+_BY_KEY: Final = (
+    f"SELECT {_COLUMNS}, fingerprint FROM orders"
+    " WHERE account = ?1 AND id = (SELECT order_id FROM idempotency_keys WHERE account = ?1 AND key = ?2)"
+)
+_BY_CLIENT_ID: Final = f"SELECT {_COLUMNS}, fingerprint FROM orders WHERE account = ? AND client_order_id = ?"
 _INSERT_ORDER: Final = (
-    "INSERT INTO orders (id, account, client_order_id, idempotency_key, fingerprint, type, side, mode, token_in,"
+    "INSERT INTO orders (id, account, client_order_id, fingerprint, type, side, mode, token_in,"
     " token_out, amount, slippage_bps, intent, status, seq, attempts, cancel_requested, created_at, updated_at,"
-    " due_at, deadline_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?)"
+    " due_at, deadline_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?)"
 )
 _INSERT_EVENT: Final = "INSERT INTO order_events (order_id, seq, at, status, event, payload) VALUES (?, ?, ?, ?, ?, ?)"
 _UPDATE_ORDER: Final = (
@@ -114,7 +119,7 @@ class SqliteStore:
         return [Stamped(seq, Millis(at), _event_of(payload)) for seq, at, payload in rows]
 
     async def due(self, worker: str, limit: int) -> list[OrderId]:
-        sql = f"SELECT id FROM orders WHERE {_CLAIMABLE} ORDER BY due_at LIMIT :limit"
+        sql = f"SELECT id FROM orders WHERE {_CLAIMABLE} ORDER BY due_at, id LIMIT :limit"
         rows = await self._read(sql, {**self._claimant(worker), "limit": limit})
         return [OrderId(row[0]) for row in rows]
 
@@ -135,7 +140,6 @@ class SqliteStore:
                 order.id,
                 order.account,
                 order.client_order_id,
-                new.idempotency_key,
                 new.fingerprint,
                 intent.type,
                 intent.side,
@@ -154,21 +158,30 @@ class SqliteStore:
             ),
         )
         self._append([new.accepted])
+        self._name(order, new.idempotency_key)
         return Stored(order, new.fingerprint, is_new=True)
 
     def _existing(self, new: NewOrder) -> Stored | None:
-        order = new.accepted.order
-        for column, name in (
-            ("idempotency_key", new.idempotency_key),
-            ("client_order_id", order.client_order_id),
-        ):
-            if name is None:
-                continue
-            sql = f"SELECT {_COLUMNS}, fingerprint FROM orders WHERE account = ? AND {column} = ?"
-            row = self._writer.execute(sql, (order.account, name)).fetchone()
-            if row is not None:
-                return Stored(_order(row[:-1]), row[-1], is_new=False)
-        return None
+        """The order that already has the request's key, else its client order id; the key then names it as well."""
+        asked = new.accepted.order
+        if new.idempotency_key is not None:
+            found = self._stored(_BY_KEY, (asked.account, new.idempotency_key))
+            if found is not None:
+                return found
+        if asked.client_order_id is None:
+            return None
+        found = self._stored(_BY_CLIENT_ID, (asked.account, asked.client_order_id))
+        if found is not None and found.fingerprint == new.fingerprint:
+            self._name(found.order, new.idempotency_key)
+        return found
+
+    def _stored(self, sql: str, values: tuple[str, str]) -> Stored | None:
+        row = self._writer.execute(sql, values).fetchone()
+        return None if row is None else Stored(_order(row[:-1]), row[-1], is_new=False)
+
+    def _name(self, order: Order, key: str | None) -> None:
+        if key is not None:
+            self._writer.execute("INSERT INTO idempotency_keys VALUES (?, ?, ?)", (order.account, key, order.id))
 
     def _record(self, before: Order, recorded: Sequence[Recorded]) -> bool:
         """The compare-and-set. Whether it won."""
@@ -231,7 +244,10 @@ class SqliteStore:
             while self._pending:
                 batch, self._pending = self._pending[:_BATCH_MAX], self._pending[_BATCH_MAX:]
                 statements = [statement for statement, _ in batch]
-                outcomes = await loop.run_in_executor(self._write_thread, self._commit, statements)
+                try:
+                    outcomes = await loop.run_in_executor(self._write_thread, self._commit, statements)
+                except Exception as error:  # whatever it is, nobody may be left waiting
+                    outcomes = [_translated(error) for _ in batch]
                 for (_, done), outcome in zip(batch, outcomes, strict=True):
                     _deliver(done, outcome)
         finally:
@@ -306,7 +322,9 @@ def _deliver(done: asyncio.Future[Any], outcome: Any) -> None:
 def _translated(error: Exception) -> Exception:
     if not isinstance(error, sqlite3.Error):
         return error
-    return FillwrightError(Code.STORE_UNAVAILABLE, f"the store did not answer ({type(error).__name__}: {error})")
+    translated = FillwrightError(Code.STORE_UNAVAILABLE, "the store did not answer")
+    translated.__cause__ = error  # for the log; a client is not told what a database says
+    return translated
 
 
 # --- rows -------------------------------------------------------------------------------------------------

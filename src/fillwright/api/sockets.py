@@ -31,8 +31,9 @@ MESSAGES_A_SECOND: Final = 20
 PATIENCE_S: Final = 1.0
 """How long a full queue may stay full: a burst is forgiven, a reader that stands still is not."""
 _PING_S: Final = 20.0
-_CLOSE_S: Final = 5.0
-"""For the closing handshake; what a dead peer has not read by then is dropped a little later."""
+CLOSE_S: Final = 3.0
+"""For each step of an orderly end: what is queued, the closing handshake, what the peer has yet to read."""
+_LOOK_S: Final = 0.05
 _LOG: Final = logging.getLogger("fillwright.api")
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -135,7 +136,7 @@ class Socket:
         try:
             await asyncio.wait({self._writer, reader}, return_when=asyncio.FIRST_COMPLETED)
             if self._close_code is not None:  # what was queued before the end still goes out
-                await asyncio.wait({self._writer}, timeout=_CLOSE_S)
+                await asyncio.wait({self._writer}, timeout=CLOSE_S)
         finally:
             await _cancel({self._writer, reader, *self._tasks})
             await self._close()
@@ -203,14 +204,21 @@ class Socket:
         self.end(BROKEN, error_frame(internal()))
 
     async def _close(self) -> None:
-        """The closing handshake, within its time. What a peer has not read after that is dropped."""
+        """The closing handshake, within its time; then a peer that reads nothing loses the connection for good."""
         try:
-            async with asyncio.timeout(_CLOSE_S):
+            async with asyncio.timeout(CLOSE_S):
                 await self._response.close(code=self._close_code or DONE, drain=False)
         except TimeoutError:
-            _LOG.debug("a socket's peer did not close")
-        if self._transport is not None and self._transport.get_write_buffer_size():
-            asyncio.get_running_loop().call_later(_CLOSE_S, self._transport.abort)
+            _LOG.debug("a socket's peer did not answer the close")
+        if self._transport is None:
+            return
+        # A closed transport keeps its buffer until the peer has read it: for ever, if we let it.
+        give_up_at = asyncio.get_running_loop().time() + CLOSE_S
+        while (  # noqa: ASYNC110 - a transport tells nobody when it has become empty
+            self._transport.get_write_buffer_size() and asyncio.get_running_loop().time() < give_up_at
+        ):
+            await asyncio.sleep(_LOOK_S)
+        self._transport.abort()
 
 
 async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
@@ -236,7 +244,7 @@ class Sockets:
         """Upgrade. `begin` starts what the socket shows and returns what hears its messages."""
         # The library's limit refuses its own value too.
         response = web.WebSocketResponse(
-            heartbeat=_PING_S, compress=False, max_msg_size=MESSAGE_MAX + 1, timeout=_CLOSE_S
+            heartbeat=_PING_S, compress=False, max_msg_size=MESSAGE_MAX + 1, timeout=CLOSE_S
         )
         await response.prepare(request)
         socket = Socket(response, request.transport, beat)
@@ -254,4 +262,4 @@ class Sockets:
             socket.end(DRAINING, shutdown)
         conversations = [task for task in self._open.values() if task is not None]
         if conversations:
-            await asyncio.wait(conversations, timeout=2 * _CLOSE_S)
+            await asyncio.wait(conversations, timeout=4 * CLOSE_S)

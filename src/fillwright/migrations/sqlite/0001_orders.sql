@@ -4,7 +4,6 @@ CREATE TABLE orders (
     id               TEXT    NOT NULL PRIMARY KEY,
     account          TEXT    NOT NULL,
     client_order_id  TEXT,
-    idempotency_key  TEXT,
     fingerprint      BLOB    NOT NULL,
     type             TEXT    NOT NULL,
     side             TEXT    NOT NULL CHECK (side IN ('buy', 'sell')),
@@ -40,10 +39,17 @@ CREATE TABLE orders (
 ) STRICT;
 
 CREATE UNIQUE INDEX orders_client_order_id ON orders (account, client_order_id) WHERE client_order_id IS NOT NULL;
-CREATE UNIQUE INDEX orders_idempotency_key ON orders (account, idempotency_key) WHERE idempotency_key IS NOT NULL;
 CREATE UNIQUE INDEX orders_tx_hash ON orders (tx_hash) WHERE tx_hash IS NOT NULL;
 CREATE INDEX orders_page ON orders (account, id);
 CREATE INDEX orders_due ON orders (due_at) WHERE due_at IS NOT NULL;
+
+-- Every key under which an order was ever asked for; an order may have several, a key has one order for ever.
+CREATE TABLE idempotency_keys (
+    account  TEXT NOT NULL,
+    key      TEXT NOT NULL,
+    order_id TEXT NOT NULL REFERENCES orders (id),
+    PRIMARY KEY (account, key)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE order_events (
     id       INTEGER PRIMARY KEY,

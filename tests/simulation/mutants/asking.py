@@ -1,0 +1,153 @@
+"""Mutants of what the outside asks for: cancelling, deadlines, and streams.
+
+Decides: how each safeguard of engine.py is switched off.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+from fillwright import engine, executor, order
+from fillwright.engine import Engine
+from fillwright.errors import Code, Problem
+from fillwright.order import Canceled, CancelRequested, Event, Expired, Order, Recorded, Status
+from fillwright.policy import Policy
+from fillwright.ports import Conflict
+from fillwright.units import Millis, OrderId
+from tests.simulation.mutants.patch import Mutant, Patches, change
+
+
+def _canceled_while_submitted() -> Patches:
+    honest = order.cancel
+
+    def cancel(held: Order, at: Millis) -> Recorded | None:
+        recorded = honest(held, at)
+        if recorded is None or not isinstance(recorded.event, CancelRequested):
+            return recorded
+        ended = change(recorded.order, status=Status.CANCELED, tx=None, due_at=None, worker=None)
+        return Recorded(change(ended, cancel_requested=False), Canceled())
+
+    return [(engine, "cancel", cancel)]
+
+
+def _expired_while_submitted() -> Patches:
+    honest = order.advance
+
+    def advance(held: Order, event: Event, now: Millis, policy: Policy) -> list[Recorded]:
+        recorded = honest(held, event, now, policy)
+        last = recorded[-1].order
+        if last.status is not Status.SUBMITTED or last.deadline_at is None:
+            return recorded
+        ending = Expired(problem=Problem(Code.EXECUTION_DEADLINE, "too late"))
+        ended = change(last, seq=last.seq + 1, status=Status.EXPIRED, tx=None, due_at=None, worker=None)
+        return [*recorded, Recorded(change(ended, problem=ending.problem), ending)]
+
+    return [(executor, "advance", advance)]
+
+
+def _cancel_presumed() -> Patches:
+    """Whatever the conflict was, the order is told to be canceled."""
+
+    async def cancel(self: Engine, account: str, order_id: OrderId) -> Order:
+        before = await self.get(account, order_id)
+        recorded = order.cancel(before, self.clock.now())
+        if recorded is None:
+            return before
+        try:
+            await self._store.record(before, [recorded])
+        except Conflict:
+            return recorded.order
+        await self._executor.announce([recorded])
+        return recorded.order
+
+    return [(Engine, "cancel", cancel)]
+
+
+def _cancel_not_stored() -> Patches:
+    async def cancel(self: Engine, account: str, order_id: OrderId) -> Order:
+        held = await self.get(account, order_id)
+        recorded = order.cancel(held, self.clock.now())
+        return recorded.order if recorded else held
+
+    return [(Engine, "cancel", cancel)]
+
+
+def _bus_trusted(*, gaps_mended: bool, repetitions_dropped: bool) -> Patches:
+    async def watch(self: Engine, account: str, order_id: OrderId, after: int = 0) -> AsyncIterator[Recorded]:
+        async with self._bus.subscribe(order_id) as inbox:
+            last = after
+            while True:
+                for recorded in await self.history(account, order_id):
+                    if recorded.order.seq > last:
+                        last = recorded.order.seq
+                        yield recorded
+                    if recorded.order.is_terminal:
+                        return
+                while (news := await inbox.next(self.policy.watch_s)) is not None:
+                    if gaps_mended and news.order.seq > last + 1:
+                        break
+                    if news.order.seq > last or not repetitions_dropped:
+                        last = news.order.seq
+                        yield news
+                        if news.order.is_terminal:
+                            return
+
+    return [(Engine, "watch", watch)]
+
+
+def _watch_from_start() -> Patches:
+    honest = Engine.watch
+
+    def watch(self: Engine, account: str, order_id: OrderId, after: int = 0) -> AsyncIterator[Recorded]:
+        return honest(self, account, order_id)
+
+    return [(Engine, "watch", watch)]
+
+
+def _silence_trusted() -> Patches:
+    honest = Engine.__init__
+
+    def init(self: Engine, **parts: Any) -> None:
+        honest(self, **parts)
+        self.policy = change(self.policy, watch_s=1e9)
+
+    return [(Engine, "__init__", init)]
+
+
+def _all_gaps_kept() -> Patches:
+    async def since(self: Engine, seen: dict[OrderId, int], news: Recorded) -> list[Recorded]:
+        if news.order.seq <= seen.get(news.order.id, news.order.seq - 1):
+            return []
+        seen[news.order.id] = news.order.seq
+        return [news]
+
+    return [(Engine, "_since", since)]
+
+
+def _all_ends_forgotten() -> Patches:
+    honest = Engine._since
+
+    async def since(self: Engine, seen: dict[OrderId, int], news: Recorded) -> list[Recorded]:
+        found = await honest(self, seen, news)
+        if news.order.is_terminal:
+            seen[news.order.id] = news.order.seq - 1
+        return found
+
+    return [(Engine, "_since", since)]
+
+
+MUTANTS: Final = {
+    "cancel-submitted": Mutant("a cancel waits for the live transaction's end", _canceled_while_submitted),
+    "expire-submitted": Mutant("a deadline waits for the live transaction's end", _expired_while_submitted),
+    "cancel-presumed": Mutant("a cancel that met a conflict looks again", _cancel_presumed),
+    "cancel-not-stored": Mutant("a cancel is committed before it is answered", _cancel_not_stored),
+    "gaps-kept": Mutant(
+        "a watcher mends gaps from the history", lambda: _bus_trusted(gaps_mended=False, repetitions_dropped=True)
+    ),
+    "repeats-kept": Mutant(
+        "a watcher drops repetitions", lambda: _bus_trusted(gaps_mended=True, repetitions_dropped=False)
+    ),
+    "watch-from-start": Mutant("a watcher continues after its last event", _watch_from_start),
+    "silence-trusted": Mutant("a silent watcher reads the history again", _silence_trusted),
+    "all-gaps-kept": Mutant("a watcher of all mends gaps", _all_gaps_kept),
+    "all-ends-forgotten": Mutant("a watcher of all drops repetitions of an order's end", _all_ends_forgotten),
+}

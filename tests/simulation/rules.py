@@ -1,0 +1,175 @@
+"""What each committed event must be like, given what was known before it and what the chain knows.
+
+Decides: which promise an event breaks. Must never: trust the engine's own tables or its word about the chain.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeAlias
+
+import msgspec
+
+from fillwright.adapters.sim.chain import SimTx
+from fillwright.order import (
+    TERMINAL,
+    Accepted,
+    Canceled,
+    CancelRequested,
+    Fill,
+    Landed,
+    Lapsed,
+    Mode,
+    Order,
+    Reclaimed,
+    Recorded,
+    Reverted,
+    Routed,
+    Signed,
+    SignedTx,
+    Started,
+    Status,
+)
+from fillwright.policy import Policy, max_in, min_out
+from fillwright.ports import Rejection
+from fillwright.units import OrderId
+from tests.simulation.faults import WorldChain
+
+Objection: TypeAlias = tuple[str, str]
+"""The invariant that is broken, and how."""
+tx_of: Final = msgspec.msgpack.Decoder(SimTx).decode
+_BY_ANYONE: Final = (Accepted, CancelRequested, Canceled, Started, Reclaimed)
+_CLOCK_SLACK: Final = 1.05
+"""No host's clock runs faster than this."""
+
+
+class Knowledge(msgspec.Struct):
+    """What the rules may ask."""
+
+    chain: WorldChain
+    policy: Policy
+    lives: Callable[[str], bool]
+    """Whether a worker's lease still runs, by the store's clock."""
+    signed: dict[OrderId, list[SignedTx]] = msgspec.field(default_factory=dict)
+    disturbed: set[str] = msgspec.field(default_factory=set)
+    """Workers that were paused, or whose clock jumped: their stamps prove nothing about how long a step took."""
+
+    def alive(self, order_id: OrderId) -> list[SignedTx]:
+        """The order's transactions that may still change the ledger. There must never be two."""
+        return [tx for tx in self.signed.get(order_id, []) if self.chain.may_land(tx)]
+
+
+def objections(known: Knowledge, by: str, states: Sequence[Recorded], recorded: Recorded) -> Iterator[Objection]:
+    """Against this event, committed by worker `by` on top of `states`."""
+    if not states:
+        return
+    before, order, event = states[-1].order, recorded.order, recorded.event
+    if not isinstance(event, _BY_ANYONE) and before.worker not in (by, None):
+        yield "I10", f"{by} recorded {type(event).__name__} on {order.id}, which {before.worker} holds"
+    match event:
+        case Started() | Reclaimed():
+            yield from _on_claim(known, before, order, event)
+        case Routed():
+            yield from _on_route(order)
+        case Signed(tx=tx):
+            known.signed.setdefault(order.id, []).append(tx)
+            yield from _on_signature(known, before, tx)
+            yield from _on_haste(known, states[-1], order)
+        case Lapsed() | Reverted():
+            yield from _on_failure(known, order, event)
+        case Landed(fill=fill):
+            yield from _on_fill(known, before, fill)
+        case _:
+            pass
+    if order.status in TERMINAL and order.status is not Status.CONFIRMED:
+        yield from _on_no_fill(known, order)
+
+
+def _on_claim(known: Knowledge, before: Order, order: Order, event: Started | Reclaimed) -> Iterator[Objection]:
+    if before.due_at is None or order.updated_at < before.due_at:
+        yield "I10", f"{order.id} was claimed before it was due"
+    if before.worker not in (None, event.worker) and known.lives(before.worker or ""):
+        yield "I10", f"{order.id} was taken from {before.worker}, which is alive"
+    if order.attempt > known.policy.attempts_max:
+        yield "I4", f"attempt {order.attempt} of {order.id}"
+
+
+def _on_route(order: Order) -> Iterator[Objection]:
+    """It keeps to the venues, the amount and the price impact that were asked for."""
+    intent, route = order.intent, order.route
+    assert route is not None
+    cap = intent.max_price_impact_bps
+    fixed = route.amount_in if intent.mode is Mode.EXACT_IN else route.amount_out
+    if fixed != intent.amount or any(intent.venues and leg.venue not in intent.venues for leg in route.legs):
+        yield "I6", f"the route of {order.id} is not within what was asked: {route}"
+    if cap is not None and route.impact_bps > cap:
+        yield "I6", f"the route of {order.id} moves the price by {route.impact_bps} bps, allowed are {cap}"
+
+
+def _on_signature(known: Knowledge, before: Order, tx: SignedTx) -> Iterator[Objection]:
+    """It is the only live one, and swaps what was asked, within the limit worked out anew from the route."""
+    if len(known.alive(before.id)) > 1:
+        yield "I2", f"{before.id} has more than one transaction that can land"
+    if before.cancel_requested:
+        yield "I8", f"signed although a cancel was noted: {before.id}"
+    signed, route, intent = tx_of(tx.raw), before.route, before.intent
+    assert route is not None
+    if signed.order_id != before.id or len(signed.instructions) != len(route.legs):
+        yield "I6", f"another transaction than the route's was signed for {before.id}"
+    limit = limit_of(before)
+    for wish in signed.instructions:
+        asked = (intent.token_in.mint, intent.token_out.mint, intent.mode, intent.amount, limit)
+        if (wish.mint_in, wish.mint_out, wish.mode, wish.amount, wish.limit) != asked or tx.limit != limit:
+            yield "I6", f"signed {wish}, asked was {asked} (order {before.id})"
+
+
+def _on_haste(known: Knowledge, last: Recorded, order: Order) -> Iterator[Objection]:
+    """Nothing is signed on a stale route or after the deadline, give or take the time that signing may take."""
+    if order.worker is None or order.worker in known.disturbed:
+        return
+    signing_ms = known.policy.sign_timeout_s * 1_000 * _CLOCK_SLACK
+    if isinstance(last.event, Routed):
+        age_ms = order.updated_at - last.event.route.found_at
+        if age_ms > known.policy.quote_ttl_ms + signing_ms:
+            yield "I6", f"signed {order.id} on a route {age_ms} ms old"
+    if order.deadline_at is not None and order.updated_at > order.deadline_at + signing_ms:
+        yield "I6", f"signed {order.id} {order.updated_at - order.deadline_at} ms after its deadline"
+
+
+def _on_failure(known: Knowledge, order: Order, event: Lapsed | Reverted) -> Iterator[Objection]:
+    """A transaction is declared over only when it is: beyond its last height and without a trace, or undone."""
+    tx, truth = known.signed[order.id][-1], known.chain.truth(event.signature)
+    if isinstance(event, Reverted):
+        if not isinstance(truth, Rejection):
+            yield "I8", f"declared reverted, but it was not: {event.signature} of {order.id}"
+    elif tx.signature != event.signature or truth is not None or known.chain.may_land(tx):
+        yield "I8", f"declared lapsed, but it landed or can: {event.signature} of {order.id}"
+
+
+def _on_fill(known: Knowledge, before: Order, fill: Fill) -> Iterator[Objection]:
+    """What the chain swapped, and within the limit."""
+    truth = known.chain.truth(fill.signature)
+    if truth != fill:
+        yield "I5", f"{before.id} tells {fill}, the chain {truth}"
+    if not within(before, fill.amount_in, fill.amount_out, limit_of(before)):
+        yield "I6", f"{fill} is not within the limit {limit_of(before)} of {before.id}"
+
+
+def _on_no_fill(known: Knowledge, order: Order) -> Iterator[Objection]:
+    """An order that ends without a fill has no transaction that landed, or still can."""
+    for tx in known.signed.get(order.id, []):
+        if known.chain.may_land(tx) or isinstance(known.chain.truth(tx.signature), Fill):
+            yield "I8", f"{order.id} is {order.status}, but {tx.signature} landed or still can"
+
+
+def limit_of(order: Order) -> int:
+    """The bound that this order's route and slippage allow: least out for exact in, most in for exact out."""
+    route, intent = order.route, order.intent
+    assert route is not None
+    if intent.mode is Mode.EXACT_IN:
+        return min_out(route.amount_out, intent.slippage_bps)
+    return max_in(route.amount_in, intent.slippage_bps)
+
+
+def within(order: Order, amount_in: int, amount_out: int, limit: int) -> bool:
+    if order.intent.mode is Mode.EXACT_IN:
+        return amount_in == order.intent.amount and amount_out >= limit
+    return amount_out == order.intent.amount and amount_in <= limit

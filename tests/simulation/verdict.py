@@ -1,0 +1,88 @@
+"""The last look, when everything is over: the chain's ledger, the stored history and the clients' memory agree.
+
+Decides: what must be true of a finished run, from the files alone. Must never: use what the engine holds in memory.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+
+from fillwright.adapters.sim.chain import Settlement
+from fillwright.adapters.sqlite import _COLUMNS, _event_of, _order
+from fillwright.order import IllegalTransition, Order, Recorded, Signed, Stamped, Status, replay
+from fillwright.units import Millis, OrderId
+from tests.simulation.faults import WorldChain
+from tests.simulation.invariants import Witness
+from tests.simulation.rules import within
+
+
+def judge(witness: Witness, chain: WorldChain, database: Path, acknowledged: Mapping[str, OrderId]) -> None:
+    if not chain.quiet():
+        witness.violate("harness", "something is still in flight")
+    settlements = chain.settlements()
+    for order_id, times in Counter(line.order_id for line in settlements).items():
+        if times > 1:
+            witness.violate("I2", f"{order_id} was settled {times} times")
+    orders, histories = _stored(database)
+    settled = {line.order_id: line for line in settlements}
+    for order_id in settled.keys() - orders.keys():
+        witness.violate("I2", f"{order_id} was settled and is not stored")
+    for name, order_id in acknowledged.items():
+        if order_id not in orders:
+            witness.violate("I1", f"{name} was acknowledged as {order_id}, which is not stored")
+    for order_id, order in orders.items():
+        _judge_ending(witness, order, settled.get(order_id))
+    for order_id, order in orders.items():
+        states = _judge_history(witness, order, histories[order_id])
+        if order_id in settled:
+            _judge_amounts(witness, order, settled[order_id], states)
+
+
+def _stored(database: Path) -> tuple[dict[OrderId, Order], dict[OrderId, list[Stamped]]]:
+    file = sqlite3.connect(database)
+    orders = {order.id: order for order in map(_order, file.execute(f"SELECT {_COLUMNS} FROM orders ORDER BY id"))}
+    histories: dict[OrderId, list[Stamped]] = {order_id: [] for order_id in orders}
+    for order_id, seq, at, payload in file.execute("SELECT order_id, seq, at, payload FROM order_events ORDER BY seq"):
+        histories[order_id].append(Stamped(seq, Millis(at), _event_of(payload)))
+    file.close()
+    return orders, histories
+
+
+def _judge_ending(witness: Witness, order: Order, line: Settlement | None) -> None:
+    """Terminal, and confirmed exactly where the ledger has a settlement."""
+    if not order.is_terminal:
+        witness.violate("I1", f"{order.id} is still {order.status}")
+    if (order.status is Status.CONFIRMED) != (line is not None):
+        witness.violate("I5" if line is None else "I8", f"{order.id} is {order.status}, the ledger has {line}")
+
+
+def _judge_history(witness: Witness, order: Order, history: list[Stamped]) -> list[Recorded]:
+    """Seq 1 to n; its events, folded anew, make the row; and it is what was committed at the time."""
+    numbers = [stamped.seq for stamped in history]
+    if numbers != list(range(1, len(history) + 1)):
+        witness.violate("I3", f"{order.id} has the events {numbers}")
+    try:
+        states = replay(order.id, order.account, history)
+    except (IllegalTransition, IndexError) as error:
+        witness.violate("I4", f"the history of {order.id} is not legal: {error}")
+        return []
+    if not states or states[-1].order != order:
+        witness.violate("I4", f"the row of {order.id} is not what its events make of it")
+    if states != witness.states[order.id]:
+        witness.violate("I4", f"the history of {order.id} was rewritten")
+    return states
+
+
+def _judge_amounts(witness: Witness, order: Order, line: Settlement, states: list[Recorded]) -> None:
+    """What is told is what the ledger has, within the limit that was signed."""
+    fill = order.fill
+    if fill is None or (fill.signature, fill.amount_in, fill.amount_out) != (
+        line.signature,
+        line.amount_in,
+        line.amount_out,
+    ):
+        witness.violate("I5", f"{order.id} tells {fill}, the ledger {line}")
+    limits = [each.event.tx.limit for each in states if isinstance(each.event, Signed)]
+    if line.limit not in limits[-1:] or not within(order, line.amount_in, line.amount_out, line.limit):
+        witness.violate("I6", f"{line} is not within the limit that was signed for {order.id}, of {limits}")
