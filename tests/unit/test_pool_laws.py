@@ -7,6 +7,8 @@ shows that they do.
 from collections.abc import Callable
 from typing import TypeAlias
 
+import msgspec
+import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -14,6 +16,7 @@ from fillwright.errors import Code
 from fillwright.pools import ChainTime, PoolRefused, Swap
 from fillwright.pools.amm_v4 import AmmV4Pool
 from fillwright.pools.cpmm import RATE_ONE, CpmmPool
+from fillwright.pools.pool import Segment
 from fillwright.units import Atoms, Mint
 
 AnyPool: TypeAlias = AmmV4Pool | CpmmPool
@@ -188,6 +191,81 @@ def fee_rate(pool: AnyPool, mint_in: Mint) -> tuple[int, int]:
         return pool.fee_numerator, pool.fee_denominator
     creator_pays_in = pool.creator_fee_on in (0, 1 if mint_in == A else 2)
     return pool.trade_fee_rate + (pool.creator_fee_rate if creator_pays_in else 0), RATE_ONE
+
+
+# ---- segments: what the router searches with
+
+
+def promised(segment: Segment, amount: int) -> float:
+    return segment.rate * amount / (1 + amount / segment.depth)
+
+
+@given(pool=POOLS, mint_in=MINTS, amount=AMOUNTS)
+def test_a_segment_promises_no_less_than_a_quote_gives_and_hardly_more(
+    pool: AnyPool, mint_in: Mint, amount: int
+) -> None:
+    """Short of the promise by roundings only: less than two atoms of each kind, and 1e-9 of the whole."""
+    swap = quoted(pool.quote_in, amount, mint_in)
+    (segment,) = pool.segments(mint_in, NOW)
+    assert amount <= segment.capacity * (1 + 1e-15)
+    assert swap.amount_out <= promised(segment, amount)
+    assert swap.amount_out >= promised(segment, amount) * (1 - 1e-9) - 2 - 2 * segment.rate
+
+
+@pytest.mark.parametrize(("creator_fee_on", "rate", "depth"), [(0, 0.9, 10**6 / 0.9), (2, 0.92 * 0.98, 10**6 / 0.92)])
+def test_a_segment_knows_who_pays_the_creator(creator_fee_on: int, rate: float, depth: float) -> None:
+    """8 % on the input, and 2 % on the input or the output."""
+    pool = CpmmPool(
+        address="cpmm",
+        mint_0=A,
+        mint_1=B,
+        vault_0_amount=Atoms(10**6),
+        vault_1_amount=Atoms(10**6),
+        trade_fee_rate=80_000,
+        creator_fee_rate=20_000,
+        creator_fee_on=creator_fee_on,
+    )
+    (segment,) = pool.segments(A, NOW)
+    assert segment.rate == pytest.approx(rate, rel=1e-9)
+    assert segment.depth == pytest.approx(depth, rel=1e-9)
+
+
+@given(pool=POOLS, mint_in=MINTS)
+def test_a_segment_ends_where_the_vault_is_full(pool: AnyPool, mint_in: Mint) -> None:
+    (segment,) = pool.segments(mint_in, NOW)
+    vault = pool.vault_0_amount if mint_in == A else pool.vault_1_amount
+    assert segment.capacity == float(U64_MAX - vault)
+
+
+@pytest.mark.parametrize("mint_in", [A, B])
+def test_no_segments_where_it_cannot_swap(mint_in: Mint) -> None:
+    """Not open, and empty; a foreign mint is refused as everywhere."""
+    amm_v4 = AmmV4Pool(
+        address="amm",
+        mint_0=A,
+        mint_1=B,
+        vault_0_amount=Atoms(10**6),
+        vault_1_amount=Atoms(10**6),
+        fee_numerator=25,
+        fee_denominator=10_000,
+    )
+    cpmm = CpmmPool(
+        address="cpmm",
+        mint_0=A,
+        mint_1=B,
+        vault_0_amount=Atoms(10**6),
+        vault_1_amount=Atoms(10**6),
+        trade_fee_rate=2_500,
+    )
+    pools: list[AnyPool] = [amm_v4, cpmm]
+    for pool, closed in zip(pools, ({"status": 1}, {"status": 4}), strict=True):
+        assert len(pool.segments(mint_in, NOW)) == 1
+        assert msgspec.structs.replace(pool, **closed).segments(mint_in, NOW) == ()
+        assert msgspec.structs.replace(pool, vault_1_amount=0).segments(mint_in, NOW) == ()
+        later = msgspec.structs.replace(pool, status=7 if pool.kind == "amm_v4" else 0, open_time=NOW.unix_seconds + 1)
+        assert later.segments(mint_in, NOW) == ()
+        with pytest.raises(PoolRefused):
+            pool.segments(Mint("c"), NOW)
 
 
 @given(pool=amm_v4_pools(USUAL) | cpmm_pools(USUAL), mint_in=MINTS, exact_in=st.booleans())

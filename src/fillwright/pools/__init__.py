@@ -1,5 +1,5 @@
 """Pools: one file a curve, each a frozen value that answers exactly what its on-chain program would do."""
 
-from fillwright.pools.pool import ChainTime, Pool, PoolRefused, Swap
+from fillwright.pools.pool import ChainTime, Pool, PoolRefused, Segment, Swap
 
-__all__ = ["ChainTime", "Pool", "PoolRefused", "Swap"]
+__all__ = ["ChainTime", "Pool", "PoolRefused", "Segment", "Swap"]

@@ -11,8 +11,9 @@ from typing import ClassVar, Final, Self
 
 import msgspec
 
+from fillwright.pools import constant_product
 from fillwright.pools import pool as p
-from fillwright.pools.pool import TOKEN_PROGRAM, U64_MAX, ChainTime, Swap
+from fillwright.pools.pool import TOKEN_PROGRAM, U64_MAX, ChainTime, PoolRefused, Segment, Swap
 from fillwright.units import Atoms, Mint, ceil_div
 
 PROGRAM: Final = "CPMMoo8L3F4NbTegBCKVNunggL7H1ZpdTHKxQB5qKP1C"
@@ -133,6 +134,19 @@ class CpmmPool(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag=
     def spot(self, mint_in: Mint) -> tuple[int, int]:
         reserve_in, reserve_out, _ = self._reserves_from(mint_in)
         return reserve_out, reserve_in
+
+    def segments(self, mint_in: Mint, now: ChainTime) -> tuple[Segment, ...]:
+        """One: the whole curve, up to what the input vault can still take. Exact up to roundings."""
+        if mint_in not in (self.mint_0, self.mint_1):
+            raise p.foreign_mint(self.address, mint_in)
+        try:
+            reserve_in, reserve_out, room_in = self._side(mint_in, now)
+        except PoolRefused:
+            return ()
+        kept_in, kept_out = (1 - rate / RATE_ONE for rate in self._rates(mint_in))
+        return (
+            constant_product.segment(reserve_in, reserve_out, capacity=room_in, kept_in=kept_in, kept_out=kept_out),
+        )
 
     def open_at(self, unix_seconds: int) -> None:
         """instructions/swap_base_input.rs: the swap bit is clear, and open_time has come."""

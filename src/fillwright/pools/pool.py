@@ -53,6 +53,20 @@ class Swap(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     fee_mint: Mint
 
 
+class Segment(msgspec.Struct, frozen=True, gc=False):
+    """A stretch of a pool's curve in one direction, for the router's search only: never for an amount that is paid.
+
+    Of `x` atoms of gross input (fee included, 0 <= x <= capacity) it gives `rate * x / (1 + x / depth)` atoms of
+    output (after fees), so its marginal price is `rate / (1 + x / depth)**2`. A constant product with reserves X, Y
+    and fee g on the input has rate (1 - g) * Y / X and depth X / (1 - g); a bin of constant price has depth infinity.
+    An upper bound: over any stretch it promises at least what `quote_in` gives, and hardly more.
+    """
+
+    rate: float
+    depth: float
+    capacity: float
+
+
 class Pool(Protocol):
     """One market of two mints, at one moment. A frozen value: a swap returns the next one.
 
@@ -105,6 +119,14 @@ class Pool(Protocol):
 
     def spot(self, mint_in: Mint) -> tuple[int, int]:
         """Output atoms per input atom of an infinitesimal swap before fees: numerator, denominator (> 0)."""
+        ...
+
+    def segments(self, mint_in: Mint, now: ChainTime) -> tuple[Segment, ...]:
+        """The curve from here on in this direction, in the order of travel, marginal prices never rising.
+
+        Empty where the pool cannot swap now. At most a few hundred; what lies beyond is left out, though quotes
+        still reach it.
+        """
         ...
 
     def open_at(self, unix_seconds: int) -> None:
