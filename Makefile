@@ -23,10 +23,10 @@ INSTALL = $(PIP) install --quiet --no-deps
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install dev run demo test check format sim bench lock clean
+.PHONY: help install dev run demo test check format sim bench bench-router lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(BASE) ## create .venv with what running needs
 
@@ -56,6 +56,9 @@ sim: $(DEV) ## simulate faults: SEEDS=n runs, or SEED=k to replay one
 
 bench: $(DEV) ## measure the engine
 	$(BIN)/python -m bench.engine $(ARGS)
+
+bench-router: $(DEV) ## measure the router beside simpler ones
+	$(BIN)/python -m bench.router $(ARGS)
 
 lock: $(UV) ## regenerate both lock files (LOCK_ARGS=--upgrade for new versions)
 	$(COMPILE) --group build --output-file requirements.lock pyproject.toml

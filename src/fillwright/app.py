@@ -22,7 +22,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 
 from fillwright.adapters.local import LocalBus, LocalQueue, SystemClock
 from fillwright.adapters.sim import PRESETS, SimChain, SimVenue, default_market
-from fillwright.adapters.sim.market import TOKENS
+from fillwright.adapters.sim.market import HUBS, TOKENS
 from fillwright.adapters.sqlite import SqliteStore
 from fillwright.api import make_app
 from fillwright.config import Config
@@ -56,7 +56,8 @@ async def open_engine(config: Config) -> AsyncIterator[Assembled]:
     with _owned(config.data):
         clock = SystemClock()
         preset = PRESETS[config.sim]
-        chain = SimChain(config.data / "chain.db", clock, default_market(config.seed), preset, config.seed)
+        market = default_market(config.seed, _text_of(config.prices))
+        chain = SimChain(config.data / "chain.db", clock, market, preset, config.seed)
         store = SqliteStore(config.data / "orders.db", clock, lease_s=config.policy.lease_s)
         registry = _registry()
         observer = Observer(registry)
@@ -68,6 +69,7 @@ async def open_engine(config: Config) -> AsyncIterator[Assembled]:
             chain=chain,
             clock=clock,
             policy=config.policy,
+            hubs=HUBS,
             observe=observer.recorded,
         )
         worker = Worker(_WORKER, executor, queue, observer.failed) if config.start_worker else None
@@ -148,6 +150,15 @@ def _owned(folder: Path) -> Iterator[None]:
             why = f"another engine is working on {folder}; FILLWRIGHT_DATA chooses another folder"
             raise FillwrightError(Code.CONFIG_INVALID, why) from error
         yield
+
+
+def _text_of(file: Path | None) -> str | None:
+    if file is None:
+        return None
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FillwrightError(Code.CONFIG_INVALID, f"FILLWRIGHT_PRICES: cannot read {file}") from error
 
 
 def _registry() -> CollectorRegistry:

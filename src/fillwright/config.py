@@ -20,6 +20,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     """Folder of the embedded engine's files."""
     sim: str = "classic"
     seed: int = 1
+    prices: Path | None = None
+    """CSV of prices that the simulated market follows instead of its seeded path."""
     start_worker: bool = True
     log: str = "text"
     log_level: str = "INFO"
@@ -31,6 +33,7 @@ _OWN: Final = {
     "FILLWRIGHT_DATA": "folder of the embedded data (data)",
     "FILLWRIGHT_SIM": "simulation preset: classic or instant (classic)",
     "FILLWRIGHT_SEED": "seed of the simulated market and its faults (1)",
+    "FILLWRIGHT_PRICES": "CSV of USD prices the simulated market follows: seconds,SOL,USDC,... (a seeded path)",
     "FILLWRIGHT_RETRY": "pauses between attempts: classic 1-2-4 s or fast 0.5-1-2 s (classic)",
     "FILLWRIGHT_LOG": "log lines: text or json (text)",
     "FILLWRIGHT_LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR (INFO)",
@@ -56,6 +59,7 @@ def load(env: Mapping[str, str]) -> Config:
         data=Path(env.get("FILLWRIGHT_DATA") or default.data),
         sim=_choice(env, "FILLWRIGHT_SIM", default.sim, ("classic", "instant")),
         seed=_integer(env, "FILLWRIGHT_SEED", default.seed, 0, 2**63 - 1),
+        prices=Path(env["FILLWRIGHT_PRICES"]) if env.get("FILLWRIGHT_PRICES") else None,
         start_worker=_switch(env, "START_WORKER", default.start_worker),
         log=_choice(env, "FILLWRIGHT_LOG", default.log, ("text", "json")),
         log_level=_choice(env, "FILLWRIGHT_LOG_LEVEL", default.log_level, ("DEBUG", "INFO", "WARNING", "ERROR")),

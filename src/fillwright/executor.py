@@ -22,6 +22,7 @@ from fillwright.order import (
     Landed,
     LandTx,
     Lapsed,
+    Leg,
     Mode,
     Order,
     Recorded,
@@ -37,8 +38,8 @@ from fillwright.order import (
 )
 from fillwright.policy import Policy, max_in, min_out
 from fillwright.ports import Bus, Chain, Clock, Conflict, Rejection, Sighting, Store, Venue
-from fillwright.routing import NoRoute, Offer, best_route
-from fillwright.units import Millis
+from fillwright.routing import Limits, NoRoute, Offer, Router
+from fillwright.units import ATOMS_MAX, Atoms, Millis, Mint
 
 
 class Executor(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,7 +49,10 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
     chain: Chain
     clock: Clock
     policy: Policy
+    hubs: frozenset[Mint]
+    """Tokens that a route may pass through."""
     observe: Callable[[Recorded], None]
+    router: Router = msgspec.field(default_factory=Router)
 
     async def drive(self, order: Order, worker: str) -> None:
         """Take a claimed order as far as it goes: to its end, or to a pause (the sweep resumes it).
@@ -95,13 +99,9 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
         """Build each leg with the bound that the chain enforces, and sign them as one transaction."""
         intent = order.intent
         venues = {venue.name: venue for venue in self.venues}
-        instructions = []
-        for leg in route.legs:
-            exact_in = intent.mode is Mode.EXACT_IN
-            bound = (
-                min_out(leg.amount_out, intent.slippage_bps) if exact_in else max_in(leg.amount_in, intent.slippage_bps)
-            )
-            instructions.append(await venues[leg.venue].build(leg, mode=intent.mode, limit=bound))
+        instructions = [
+            await venues[leg.venue].build(leg, mode=intent.mode, limit=_limit(intent, leg)) for leg in route.legs
+        ]
         return await self.chain.sign(order.id, order.attempt, instructions)
 
     async def _land(self, order: Order, tx: SignedTx) -> Event | None:
@@ -150,13 +150,15 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
         """Ask every allowed venue at once, each within its time, and choose. Has no effect."""
         venues = [v for v in self.venues if intent.venues is None or v.name in intent.venues]
         offers = await asyncio.gather(*(self._offer(venue, intent) for venue in venues))
-        return best_route(intent, offers, self.clock.now())
+        policy = self.policy
+        limits = Limits(legs_max=policy.legs_max, hops_max=policy.hops_max, leg_cost_lamports=policy.leg_cost_lamports)
+        return self.router.best_route(intent, offers, self.clock.now(), limits)
 
     async def _offer(self, venue: Venue, intent: Intent) -> Offer:
         asked_at = self.clock.monotonic()
         try:
             async with asyncio.timeout(self.policy.quote_timeout_s):
-                snapshot = await venue.pools(intent.token_in.mint, intent.token_out.mint)
+                snapshot = await venue.pools(self.hubs | {intent.token_in.mint, intent.token_out.mint})
         except TimeoutError:
             problem = Problem(Code.VENUE_TIMEOUT, f"{venue.name} did not answer in time")
             return Offer(venue=venue.name, latency_ms=self._since(asked_at), problem=problem)
@@ -166,3 +168,10 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
 
     def _since(self, asked_at: float) -> Millis:
         return Millis(round((self.clock.monotonic() - asked_at) * 1_000))
+
+
+def _limit(intent: Intent, leg: Leg) -> Atoms:
+    """The bound of one leg. Legs within a route need none: the ones at its free end hold for the whole."""
+    if intent.mode is Mode.EXACT_IN:
+        return min_out(leg.amount_out, intent.slippage_bps) if leg.mint_out == intent.token_out.mint else Atoms(0)
+    return max_in(leg.amount_in, intent.slippage_bps) if leg.mint_in == intent.token_in.mint else ATOMS_MAX

@@ -72,6 +72,9 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """From acceptance; no attempt is signed after it."""
     venues: tuple[str, ...] | None = None
     """Only these venues, where given."""
+    max_legs: int | None = None
+    max_hops: int | None = None
+    """Shorter routes than the engine would take, where given."""
     tags: tuple[str, ...] = ()
 
     @property
@@ -102,7 +105,7 @@ class Quote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Leg(msgspec.Struct, frozen=True, kw_only=True):
-    """A chosen swap on one pool."""
+    """A chosen swap on one pool. A route's legs stand in an order in which they can be executed."""
 
     venue: str
     pool: str
@@ -113,11 +116,15 @@ class Leg(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):
-    """The chosen legs, beside every quote that was compared and why these won."""
+    """The chosen legs, beside every quote that was compared and why these won.
+
+    `bound` certifies them: no split over the offered pools gives more for exact in, or takes less for exact out.
+    """
 
     legs: tuple[Leg, ...]
     amount_in: Atoms
     amount_out: Atoms
+    bound: Atoms
     impact_bps: Bps
     reason: str
     quotes: tuple[Quote, ...]

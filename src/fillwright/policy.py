@@ -18,6 +18,11 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """Pause after the first, second, ... attempt; the last one repeats."""
     quote_timeout_s: float = 2.0
     """A venue that has not answered by then is left out of the comparison."""
+    legs_max: int = 4
+    """Swaps in one transaction: the accounts of more do not fit its 1,232 bytes."""
+    hops_max: int = 2
+    leg_cost_lamports: int = 1_000
+    """What one more swap costs: its compute units at the priority fee paid. A leg must bring more."""
     quote_ttl_ms: Millis = Millis(5_000)
     """A route older than this is looked for again before anything is signed."""
     sign_timeout_s: float = 5.0

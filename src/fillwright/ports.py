@@ -143,14 +143,19 @@ class Inbox(Protocol):
 
 
 class Snapshot(msgspec.Struct, frozen=True):
-    """The pools of a venue for one pair, at one moment of the chain."""
+    """Pools of a venue at one moment of the chain."""
 
     pools: tuple[Pool, ...]
     time: ChainTime
 
 
 class Instruction(msgspec.Struct, frozen=True, kw_only=True):
-    """One swap as the chain is asked for it. `limit`: least out for exact in, most in for exact out."""
+    """One swap as the chain is asked for it. `limit`: least out for exact in, most in for exact out.
+
+    Several make one transaction, which happens whole or not at all. Between two swaps over an intermediate token
+    nothing is left over: for exact in the later ones swap all that arrived, for exact out the earlier ones get
+    just what is needed; `amount` is then the share that was quoted.
+    """
 
     venue: str
     pool: str
@@ -166,8 +171,8 @@ class Venue(Protocol):
 
     name: str
 
-    async def pools(self, mint_a: Mint, mint_b: Mint) -> Snapshot:
-        """This venue's pools of the pair. Raises FillwrightError(VENUE_UNAVAILABLE)."""
+    async def pools(self, mints: frozenset[Mint]) -> Snapshot:
+        """This venue's pools that trade two of these tokens. Raises FillwrightError(VENUE_UNAVAILABLE)."""
 
     async def build(self, leg: Leg, *, mode: Mode, limit: Atoms) -> Instruction:
         """The instruction that swaps this leg within its limit. Raises FillwrightError(VENUE_UNAVAILABLE)."""
@@ -199,7 +204,10 @@ class Chain(Protocol):
     """Where orders settle. Every method may raise FillwrightError(CHAIN_UNAVAILABLE)."""
 
     async def sign(self, order_id: OrderId, attempt: int, instructions: Sequence[Instruction]) -> SignedTx:
-        """Sign one transaction of these instructions, unlike any other ever signed. Has no effect on the chain."""
+        """Sign one transaction of these instructions, unlike any other ever signed. Has no effect on the chain.
+
+        `limit` of the result is the sum of the limits at the end that is not fixed.
+        """
 
     async def broadcast(self, tx: SignedTx) -> None:
         """Hand the bytes to the network. May be repeated; returning or raising says nothing about the outcome."""

@@ -33,6 +33,10 @@ PRICE_DIGITS: Final = 12
 _AMOUNT: Final = re.compile(r"(0|[1-9][0-9]{0,18})(?:\.([0-9]{1,18}))?", re.ASCII)
 
 
+NATIVE_MINT: Final = Mint("So11111111111111111111111111111111111111112")
+"""SOL, wrapped: fees are paid in it."""
+
+
 class Token(msgspec.Struct, frozen=True):
     """A mint and how people write it."""
 

@@ -63,7 +63,7 @@ def test_history_folds_agree_with_the_order(tmp_path: Path) -> None:
             assert route["reason"] == done["reason"]
             assert {quote["venue"] for quote in route["quotes"]} == {"raydium", "meteora"}
             cheapest = min(float(quote["amountIn"]) for quote in route["quotes"])
-            assert float(route["amountIn"]) == cheapest
+            assert float(route["amountIn"]) <= cheapest
 
     run(script())
 

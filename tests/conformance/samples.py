@@ -140,6 +140,7 @@ def route_of(order: Order, *, found_at: int = NOW) -> Route:
         legs=(leg,),
         amount_in=amount_in,
         amount_out=amount_out,
+        bound=amount_out,
         impact_bps=Bps(3),
         reason="the only quote",
         quotes=quotes,

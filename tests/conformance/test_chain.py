@@ -13,6 +13,7 @@ from tests.conformance.rigs import ChainRig, in_loop, wish
 from tests.conformance.samples import SOL, USDC
 
 ORDER = OrderId("o-1")
+PAIR = frozenset({SOL.mint, USDC.mint})
 AMOUNT = 1_000_000_000
 WINDOW_SLOTS = 200
 """Longer than a transaction stays valid."""
@@ -29,10 +30,10 @@ async def outcome(chain: Chain, tx: SignedTx) -> Fill | Rejection | None:
 @in_loop
 async def test_signing_has_no_effect(chains: ChainRig) -> None:
     with chains.open() as chain:
-        before = chain.pools_of("raydium", SOL.mint, USDC.mint)
+        before = chain.pools_of("raydium", PAIR)
         tx = await signed(chain)
         assert await outcome(chain, tx) is None
-        assert chain.pools_of("raydium", SOL.mint, USDC.mint) == before
+        assert chain.pools_of("raydium", PAIR) == before
         assert chain.settlements() == []
         chains.pass_slots(5)
         assert await outcome(chain, tx) is None
@@ -96,7 +97,7 @@ async def test_the_same_bytes_settle_once_however_often_they_are_sent(chains: Ch
 async def test_the_limit_is_enforced_to_the_atom(chains: ChainRig, mode: Mode) -> None:
     """On exactly the bound it lands; one atom tighter it reverts, swaps nothing, and says why."""
     with chains.open() as chain:
-        snapshot = chain.pools_of("raydium", SOL.mint, USDC.mint)
+        snapshot = chain.pools_of("raydium", PAIR)
         pool = next(pool for pool in snapshot.pools if pool.kind == "amm_v4")
         if mode is Mode.EXACT_IN:
             bound, tighter = pool.quote_in(Atoms(AMOUNT), SOL.mint, snapshot.time).amount_out, 1

@@ -12,6 +12,7 @@ import pytest
 
 from fillwright.adapters.local import LocalBus, LocalQueue
 from fillwright.adapters.sim import PRESETS, Preset, SimChain, SimVenue, default_market
+from fillwright.adapters.sim.market import HUBS
 from fillwright.adapters.sqlite import SqliteStore
 from fillwright.errors import Code, FillwrightError
 from fillwright.executor import Executor
@@ -76,6 +77,7 @@ class Plant:
             chain=chain or self.chain,
             clock=self.clock,
             policy=self.policy,
+            hubs=HUBS,
             observe=self.seen.append,
         )
         return Worker(name, executor, queue or self.queue, self.failures.append)
@@ -369,11 +371,11 @@ class Clumsy(Venue):
         self._venue = venue
         self._left = failures
 
-    async def pools(self, mint_a: Mint, mint_b: Mint) -> Snapshot:
+    async def pools(self, mints: frozenset[Mint]) -> Snapshot:
         if self._left:
             self._left -= 1
             raise ZeroDivisionError("a defect")
-        return await self._venue.pools(mint_a, mint_b)
+        return await self._venue.pools(mints)
 
     async def build(self, leg: Leg, *, mode: Mode, limit: Atoms) -> Instruction:
         return await self._venue.build(leg, mode=mode, limit=limit)

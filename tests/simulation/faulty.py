@@ -154,11 +154,11 @@ class FaultyVenue:
         self._dice = dice
         self._patience_s = patience_s
 
-    async def pools(self, mint_a: Mint, mint_b: Mint) -> Snapshot:
+    async def pools(self, mints: frozenset[Mint]) -> Snapshot:
         await self._hang()
         if self._dice.strikes("venue.error"):
             raise FillwrightError(Code.VENUE_UNAVAILABLE, f"{self.name} answered with an error (simulated)")
-        return await self._inner.pools(mint_a, mint_b)
+        return await self._inner.pools(mints)
 
     async def build(self, leg: Leg, *, mode: Mode, limit: Atoms) -> Instruction:
         await self._hang()

@@ -11,7 +11,7 @@ from random import Random
 from typing import Any, Final
 
 from fillwright.adapters.sim import SimVenue
-from fillwright.adapters.sim.market import TOKENS
+from fillwright.adapters.sim.market import HUBS, TOKENS
 from fillwright.adapters.sqlite import SqliteStore
 from fillwright.engine import Engine
 from fillwright.errors import FillwrightError
@@ -101,6 +101,7 @@ class Host:
             chain=FaultyChain(chain, dice, witness, policy.chain_timeout_s),
             clock=self.clock,
             policy=policy,
+            hubs=HUBS,
             observe=_nothing,
         )
         crew = Worker(worker, executor, queue, self._failed)

@@ -15,13 +15,16 @@ from fillwright.order import (
     Canceled,
     CancelRequested,
     Fill,
+    Intent,
     Landed,
     Lapsed,
+    Leg,
     Mode,
     Order,
     Reclaimed,
     Recorded,
     Reverted,
+    Route,
     Routed,
     Signed,
     SignedTx,
@@ -98,7 +101,8 @@ def _on_route(order: Order) -> Iterator[Objection]:
     assert route is not None
     cap = intent.max_price_impact_bps
     fixed = route.amount_in if intent.mode is Mode.EXACT_IN else route.amount_out
-    if fixed != intent.amount or any(intent.venues and leg.venue not in intent.venues for leg in route.legs):
+    foreign = any(intent.venues and leg.venue not in intent.venues for leg in route.legs)
+    if foreign or not fixed == intent.amount == _fixed_end(intent, route):
         yield "I6", f"the route of {order.id} is not within what was asked: {route}"
     if cap is not None and route.impact_bps > cap:
         yield "I6", f"the route of {order.id} moves the price by {route.impact_bps} bps, allowed are {cap}"
@@ -112,12 +116,15 @@ def _on_signature(known: Knowledge, before: Order, tx: SignedTx) -> Iterator[Obj
         yield "I8", f"signed although a cancel was noted: {before.id}"
     signed, route, intent = tx_of(tx.raw), before.route, before.intent
     assert route is not None
-    if signed.order_id != before.id or len(signed.instructions) != len(route.legs):
+    if signed.order_id != before.id or len(signed.instructions) != len(route.legs) or tx.limit != limit_of(before):
         yield "I6", f"another transaction than the route's was signed for {before.id}"
-    limit = limit_of(before)
-    for wish in signed.instructions:
-        asked = (intent.token_in.mint, intent.token_out.mint, intent.mode, intent.amount, limit)
-        if (wish.mint_in, wish.mint_out, wish.mode, wish.amount, wish.limit) != asked or tx.limit != limit:
+    for wish, leg in zip(signed.instructions, route.legs, strict=False):
+        amount = leg.amount_in if intent.mode is Mode.EXACT_IN else leg.amount_out
+        asked = (leg.pool, leg.mint_in, leg.mint_out, intent.mode, amount)
+        ends = _is_at_free_end(intent, leg)
+        if (wish.pool, wish.mint_in, wish.mint_out, wish.mode, wish.amount) != asked or (
+            ends and wish.limit != _leg_limit(intent, leg)
+        ):
             yield "I6", f"signed {wish}, asked was {asked} (order {before.id})"
 
 
@@ -164,9 +171,27 @@ def limit_of(order: Order) -> int:
     """The bound that this order's route and slippage allow: least out for exact in, most in for exact out."""
     route, intent = order.route, order.intent
     assert route is not None
+    return sum(_leg_limit(intent, leg) for leg in route.legs if _is_at_free_end(intent, leg))
+
+
+def _leg_limit(intent: Intent, leg: Leg) -> int:
     if intent.mode is Mode.EXACT_IN:
-        return min_out(route.amount_out, intent.slippage_bps)
-    return max_in(route.amount_in, intent.slippage_bps)
+        return min_out(leg.amount_out, intent.slippage_bps)
+    return max_in(leg.amount_in, intent.slippage_bps)
+
+
+def _is_at_free_end(intent: Intent, leg: Leg) -> bool:
+    """Whether the leg moves the amount that the order does not fix."""
+    if intent.mode is Mode.EXACT_IN:
+        return leg.mint_out == intent.token_out.mint
+    return leg.mint_in == intent.token_in.mint
+
+
+def _fixed_end(intent: Intent, route: Route) -> int:
+    """What the legs at the other end add up to."""
+    if intent.mode is Mode.EXACT_IN:
+        return sum(leg.amount_in for leg in route.legs if leg.mint_in == intent.token_in.mint)
+    return sum(leg.amount_out for leg in route.legs if leg.mint_out == intent.token_out.mint)
 
 
 def within(order: Order, amount_in: int, amount_out: int, limit: int) -> bool:

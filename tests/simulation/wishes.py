@@ -9,16 +9,16 @@ from typing import Final
 
 import msgspec
 
-from fillwright.adapters.sim.market import BONK, SOL, USDC, USDT
+from fillwright.adapters.sim.market import BONK, MSOL, SOL, USDC, USDT
 from fillwright.engine import Submission
 from fillwright.order import Intent, Mode, Side
 from fillwright.units import Atoms, Bps, Millis
 from tests.simulation.hosts import VENUES
 
 ACCOUNT: Final = "alice"
-_PAIRS: Final = ((SOL, USDC), (SOL, USDC), (SOL, USDT), (USDC, USDT), (BONK, SOL), (BONK, USDC))
-"""Base and quote. The last pair has no pool."""
-_TYPICAL: Final = {SOL: 2 * 10**9, USDC: 150 * 10**6, USDT: 150 * 10**6, BONK: 3 * 10**10}
+_PAIRS: Final = ((SOL, USDC), (SOL, USDC), (SOL, USDT), (USDC, USDT), (BONK, SOL), (BONK, USDC), (MSOL, USDC))
+"""Base and quote. BONK/USDC goes over SOL only; the last pair has no pool in the world's market."""
+_TYPICAL: Final = {SOL: 2 * 10**9, USDC: 150 * 10**6, USDT: 150 * 10**6, BONK: 3 * 10**10, MSOL: 10**9}
 
 
 def submission(random: Random, number: int) -> Submission:

@@ -36,12 +36,20 @@ from fillwright.order import (
     replay,
 )
 from fillwright.tokens import Tokens
-from fillwright.units import Atoms, Bps, Millis, OrderId, Signature
+from fillwright.units import Atoms, Bps, Millis, Mint, OrderId, Signature
 from fillwright.wire import parse_time, rfc3339
 from fillwright.wire.frames import frame_of
 from fillwright.wire.reading import Refused, read_object
 from fillwright.wire.requests import Asked, fingerprint, parse_order
-from fillwright.wire.resources import attempt_views, fill_views, last_route, order_view, preview_view, route_view
+from fillwright.wire.resources import (
+    attempt_views,
+    fill_views,
+    intent_view,
+    last_route,
+    order_view,
+    preview_view,
+    route_view,
+)
 from tests.conformance.samples import BONK, SOL, USDC, walks
 
 GOLDENS = Path(__file__).parent / "goldens"
@@ -96,6 +104,7 @@ def story() -> list[Recorded]:
             legs=(leg,),
             amount_in=winner.amount_in,
             amount_out=winner.amount_out,
+            bound=Atoms(147_750_017),
             impact_bps=winner.impact_bps,
             reason="+0.31 % over meteora",
             quotes=quotes,
@@ -191,6 +200,57 @@ def test_the_oldest_frames_leave_the_cache_first() -> None:
     assert again == kept
 
 
+def split(bound: int, *, mode: Mode = Mode.EXACT_IN) -> tuple[Intent, Route]:
+    """Two ways, one of them over BONK, on two venues."""
+    intent = Intent(
+        side=Side.SELL, token_in=SOL, token_out=USDC, amount=Atoms(10**9), mode=mode, slippage_bps=Bps(50), max_legs=3
+    )
+
+    def leg(venue: str, pool: str, a: Mint, b: Mint, amount_in: int, amount_out: int) -> Leg:
+        return Leg(
+            venue=venue, pool=pool, mint_in=a, mint_out=b, amount_in=Atoms(amount_in), amount_out=Atoms(amount_out)
+        )
+
+    legs = (
+        leg("raydium", "P1", SOL.mint, USDC.mint, 6 * 10**8, 90_000_000),
+        leg("meteora", "P2", SOL.mint, BONK.mint, 4 * 10**8, 123_456_789),
+        leg("raydium", "P3", BONK.mint, USDC.mint, 123_456_789, 60_000_000),
+    )
+    route = Route(
+        legs=legs,
+        amount_in=Atoms(10**9),
+        amount_out=Atoms(150_000_000),
+        bound=Atoms(bound),
+        impact_bps=Bps(3),
+        reason="3 legs, over 1 intermediate token: +0.12 % over raydium cpmm alone",
+        quotes=(),
+        found_at=Millis(AT),
+    )
+    return intent, route
+
+
+def test_a_split_shows_every_leg_and_how_far_it_is_from_the_best() -> None:
+    intent, route = split(150_000_002)
+    told = shown(route_view(intent, route))
+    assert told["dex"] == "raydium+meteora"
+    assert (told["bound"], told["gapBps"]) == ("150.000002", "0.0002"), "0.000133 bps, rounded up"
+    direct, first, second = told["legs"]
+    assert (direct["amountIn"], direct["amountOut"]) == ("0.6", "90")
+    assert (first["amountIn"], first["amountOutAtoms"]) == ("0.4", "123456789")
+    assert (second["amountInAtoms"], second["amountOut"]) == ("123456789", "60")
+    assert not {"amountOut", "amountInAtoms"} & first.keys()
+    known = shown(route_view(intent, route, [BONK]))["legs"]
+    assert (known[1]["amountOut"], known[2]["amountIn"]) == ("1234.56789", "1234.56789")
+
+
+def test_the_gap_of_an_exact_output_is_what_is_paid_above_the_bound() -> None:
+    intent, route = split(999_999_900, mode=Mode.EXACT_OUT)
+    told = shown(route_view(intent, route))
+    assert (told["bound"], told["gapBps"]) == ("0.9999999", "0.0011")
+    assert shown(route_view(*split(150_000_000)))["gapBps"] == "0"
+    assert "gapBps" not in shown(route_view(*split(0, mode=Mode.EXACT_OUT)))
+
+
 # --- requests ---------------------------------------------------------------------------------------------
 
 
@@ -234,6 +294,20 @@ def test_two_forms_of_one_swap_are_one_request() -> None:
 def test_side_mode_and_the_amounts_token(members: dict[str, Any], side: Side, mode: Mode, atoms: int) -> None:
     intent = asked(amount=2, **members).intent
     assert (intent.side, intent.mode, intent.amount) == (side, mode, atoms)
+
+
+def test_a_route_may_be_limited() -> None:
+    swap: dict[str, Any] = {"tokenIn": "SOL", "tokenOut": "USDC", "amount": 1}
+    free = asked(**swap, routing={}).intent
+    assert (free.venues, free.max_legs, free.max_hops) == (None, None, None)
+    limited = asked(**swap, routing={"venues": ["raydium", "meteora"], "maxLegs": 3, "maxHops": "2"}).intent
+    assert (limited.venues, limited.max_legs, limited.max_hops) == (("meteora", "raydium"), 3, 2)
+    assert shown(intent_view(limited))["routing"] == {"venues": ["meteora", "raydium"], "maxLegs": 3, "maxHops": 2}
+    assert shown(intent_view(asked(**swap, routing={"maxLegs": 8}).intent))["routing"] == {"maxLegs": 8}
+    for name, value in [("maxLegs", 0), ("maxLegs", 9), ("maxHops", 0), ("maxHops", 3), ("maxLegs", 1.5), ("legs", 1)]:
+        with pytest.raises(Refused) as refused:
+            asked(**swap, routing={name: value})
+        assert [problem.pointer for problem in refused.value.problems] == [f"/routing/{name}"]
 
 
 @given(st.integers(1, 2**63 - 1))

@@ -105,11 +105,11 @@ class Orders:
 
     async def preview(self, request: web.Request) -> web.Response:
         asked = await self._asked(request)
-        return json_response(encode(preview_view(asked.intent, await self._route(asked))))
+        return json_response(encode(preview_view(asked.intent, await self._route(asked), self._engine.tokens.all)))
 
     async def quote(self, request: web.Request) -> web.Response:
         asked = await self._asked(request)
-        return json_response(encode(route_view(asked.intent, await self._route(asked))))
+        return json_response(encode(route_view(asked.intent, await self._route(asked), self._engine.tokens.all)))
 
     async def get(self, request: web.Request) -> web.Response:
         order = await self._engine.get(account_of(request), order_id_in(request))
@@ -157,7 +157,7 @@ class Orders:
         history = await self._history(request)
         order: Order = history[-1].order
         route = last_route(history)
-        view = None if route is None else route_view(order.intent, route)
+        view = None if route is None else route_view(order.intent, route, self._engine.tokens.all)
         return json_response(encode(OrderRoute(order.id, view)))
 
     # --- parts --------------------------------------------------------------------------------------------

@@ -26,6 +26,9 @@ _PAIR_MAX: Final = 130
 _NAME_MAX: Final = 64
 _DEADLINE_MS_MAX: Final = 24 * 60 * 60 * 1_000
 _VENUES_MAX: Final = 16
+_LEGS_MAX: Final = 8
+"""What may be asked for; the engine's own limit may be lower."""
+_HOPS_MAX: Final = 2
 
 
 class Asked(msgspec.Struct, frozen=True):
@@ -41,6 +44,12 @@ class _Swap(msgspec.Struct, frozen=True):
     token_out: Token
 
 
+class _Routing(msgspec.Struct, frozen=True):
+    venues: tuple[str, ...] | None = None
+    max_legs: int | None = None
+    max_hops: int | None = None
+
+
 def parse_order(members: Members, tokens: Tokens, venues: Collection[str], *, at: str = "") -> Asked:
     """The meaning of a canonical request. `at`: where its object is in the message. Raises Refused."""
     fields = Fields(members, at)
@@ -51,7 +60,7 @@ def parse_order(members: Members, tokens: Tokens, venues: Collection[str], *, at
     slippage = fields.whole("slippageBps", least=0, most=SLIPPAGE_BPS_MAX)
     impact = fields.whole("maxPriceImpactBps", least=0, most=SLIPPAGE_BPS_MAX)
     deadline = fields.whole("deadlineMs", least=1, most=_DEADLINE_MS_MAX)
-    allowed = _venues(fields, venues)
+    routing = _routing(fields, venues)
     tags = fields.texts("tags", most=_TAGS_MAX, longest=TAG_MAX)
     amount = _amount(fields, swap, mode)
     fields.finish()
@@ -67,7 +76,9 @@ def parse_order(members: Members, tokens: Tokens, venues: Collection[str], *, at
         slippage_bps=SLIPPAGE_BPS_DEFAULT if slippage is None else Bps(slippage),
         max_price_impact_bps=None if impact is None else Bps(impact),
         deadline_ms=None if deadline is None else Millis(deadline),
-        venues=allowed,
+        venues=routing.venues,
+        max_legs=routing.max_legs,
+        max_hops=routing.max_hops,
         tags=tags or (),
     )
     return Asked(intent, client_order_id)
@@ -168,13 +179,15 @@ def _amount(fields: Fields, swap: _Swap | None, mode: Mode | None) -> Atoms | No
     return fields.amount("amount", paid.decimals)
 
 
-def _venues(fields: Fields, venues: Collection[str]) -> tuple[str, ...] | None:
-    """The venues that the order is limited to, in one order however they were listed."""
+def _routing(fields: Fields, venues: Collection[str]) -> _Routing:
+    """How the order's route is limited; its venues in one order however they were listed."""
     routing = fields.inner("routing")
     if routing is None:
-        return None
+        return _Routing()
     named = routing.texts("venues", most=_VENUES_MAX, longest=_NAME_MAX)
     if named is not None and not (named and set(named) <= set(venues)):
         routing.blame("venues", f"must name some of: {', '.join(sorted(venues))}")
+    max_legs = routing.whole("maxLegs", least=1, most=_LEGS_MAX)
+    max_hops = routing.whole("maxHops", least=1, most=_HOPS_MAX)
     fields.absorb(routing)
-    return None if named is None else tuple(sorted(named))
+    return _Routing(None if named is None else tuple(sorted(named)), max_legs, max_hops)

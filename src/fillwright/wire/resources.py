@@ -4,7 +4,7 @@ Decides: the fields of an order, a route, an attempt and a fill. Must never: sho
 amount as anything but exact text.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -16,6 +16,7 @@ from fillwright.order import (
     Intent,
     Landed,
     Lapsed,
+    Leg,
     Mode,
     Order,
     Recorded,
@@ -27,13 +28,14 @@ from fillwright.order import (
     Status,
 )
 from fillwright.policy import max_in, min_out
-from fillwright.units import Millis, format_atoms
+from fillwright.units import BPS_ONE, Atoms, Millis, Mint, Token, ceil_div, format_atoms
 from fillwright.wire import rfc3339
 from fillwright.wire.frames import QuoteFrame, bound_texts, price_text, quote_frames, retry_at
 
 _BLOCK_MS = 400
 """About the time between two blocks: for estimates shown to people."""
 _IMPACT_WORTH_A_WORD_BPS = 100
+_GAP_PLACES = 4
 
 
 class _Shown(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -41,7 +43,9 @@ class _Shown(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rena
 
 
 class RoutingView(_Shown, frozen=True, kw_only=True):
-    venues: tuple[str, ...]
+    venues: tuple[str, ...] | None = None
+    max_legs: int | None = None
+    max_hops: int | None = None
 
 
 class IntentView(_Shown, frozen=True, kw_only=True):
@@ -93,8 +97,11 @@ class LegView(_Shown, frozen=True, kw_only=True):
     pool: str
     mint_in: str
     mint_out: str
-    amount_in: str
-    amount_out: str
+    amount_in: str | None = None
+    amount_out: str | None = None
+    amount_in_atoms: str | None = None
+    """Instead, for a token on the way whose decimals are not known here."""
+    amount_out_atoms: str | None = None
 
 
 class RouteView(_Shown, frozen=True, kw_only=True):
@@ -103,6 +110,10 @@ class RouteView(_Shown, frozen=True, kw_only=True):
     amount_out: str
     price: str
     price_impact_bps: int
+    bound: str
+    """No split over the offered pools gives more of the output for exact in, or takes less input for exact out."""
+    gap_bps: str | None = None
+    """How far the route is from that, rounded up; absent where the bound is zero."""
     reason: str
     found_at: str
     legs: Sequence[LegView]
@@ -174,9 +185,15 @@ def _intent_fields(intent: Intent) -> dict[str, object]:
         "slippage_bps": intent.slippage_bps,
         "max_price_impact_bps": intent.max_price_impact_bps,
         "deadline_ms": intent.deadline_ms,
-        "routing": None if intent.venues is None else RoutingView(venues=intent.venues),
+        "routing": _routing_view(intent),
         "tags": intent.tags,
     }
+
+
+def _routing_view(intent: Intent) -> RoutingView | None:
+    if intent.venues is None and intent.max_legs is None and intent.max_hops is None:
+        return None
+    return RoutingView(venues=intent.venues, max_legs=intent.max_legs, max_hops=intent.max_hops)
 
 
 def order_view(order: Order) -> OrderView:
@@ -221,40 +238,56 @@ def outcome_known_by(order: Order) -> str | None:
     return rfc3339(Millis(order.updated_at + blocks * _BLOCK_MS))
 
 
-def route_view(intent: Intent, route: Route) -> RouteView:
-    decimals = {token.mint: token.decimals for token in (intent.token_in, intent.token_out)}
-    legs = [
-        LegView(
-            venue=leg.venue,
-            pool=leg.pool,
-            mint_in=leg.mint_in,
-            mint_out=leg.mint_out,
-            amount_in=format_atoms(leg.amount_in, decimals[leg.mint_in]),
-            amount_out=format_atoms(leg.amount_out, decimals[leg.mint_out]),
-        )
-        for leg in route.legs
-    ]
+def route_view(intent: Intent, route: Route, tokens: Iterable[Token] = ()) -> RouteView:
+    """`tokens`: those that a route may lead over; the order's own two are known."""
+    decimals = {token.mint: token.decimals for token in (*tokens, intent.token_in, intent.token_out)}
+    bounded = intent.token_out if intent.mode is Mode.EXACT_IN else intent.token_in
     return RouteView(
         dex=route.venue,
         amount_in=format_atoms(route.amount_in, intent.token_in.decimals),
         amount_out=format_atoms(route.amount_out, intent.token_out.decimals),
         price=price_text(intent, route.amount_in, route.amount_out),
         price_impact_bps=route.impact_bps,
+        bound=format_atoms(route.bound, bounded.decimals),
+        gap_bps=gap_text(intent, route),
         reason=route.reason,
         found_at=rfc3339(route.found_at),
-        legs=legs,
+        legs=[_leg_view(leg, decimals) for leg in route.legs],
         quotes=quote_frames(intent, route),
     )
 
 
-def preview_view(intent: Intent, route: Route) -> PreviewView:
+def _leg_view(leg: Leg, decimals: Mapping[Mint, int]) -> LegView:
+    of_in, of_out = decimals.get(leg.mint_in), decimals.get(leg.mint_out)
+    return LegView(
+        venue=leg.venue,
+        pool=leg.pool,
+        mint_in=leg.mint_in,
+        mint_out=leg.mint_out,
+        amount_in=None if of_in is None else format_atoms(leg.amount_in, of_in),
+        amount_out=None if of_out is None else format_atoms(leg.amount_out, of_out),
+        amount_in_atoms=str(leg.amount_in) if of_in is None else None,
+        amount_out_atoms=str(leg.amount_out) if of_out is None else None,
+    )
+
+
+def gap_text(intent: Intent, route: Route) -> str | None:
+    """Basis points between the route and its bound, in ten-thousandths, rounded up."""
+    if route.bound == 0:
+        return None
+    exact_in = intent.mode is Mode.EXACT_IN
+    missed = route.bound - route.amount_out if exact_in else route.amount_in - route.bound
+    return format_atoms(Atoms(ceil_div(max(0, missed) * BPS_ONE * 10**_GAP_PLACES, route.bound)), _GAP_PLACES)
+
+
+def preview_view(intent: Intent, route: Route, tokens: Iterable[Token] = ()) -> PreviewView:
     """What would happen now, with the bound that would be signed."""
     exact_in = intent.mode is Mode.EXACT_IN
     least = min_out(route.amount_out, intent.slippage_bps)
     most = max_in(route.amount_in, intent.slippage_bps)
     return PreviewView(
         order=intent_view(intent),
-        route=route_view(intent, route),
+        route=route_view(intent, route, tokens),
         min_out=format_atoms(least, intent.token_out.decimals) if exact_in else None,
         max_in=None if exact_in else format_atoms(most, intent.token_in.decimals),
         warnings=_warnings(intent, route),

@@ -3,11 +3,16 @@
 Decides: when a transaction lands and what it swaps, by the pools' own maths. Must never: help the engine keep its
 promises: it executes every valid transaction it is given, however often an order is signed. Its file is its own
 and outlives the engine: the independent witness of what happened.
+
+A line of the ledger is in the file as soon as its block is. Pool states are large: those that orders moved are written
+at most once a slot, by the first call of a later slot, and all of them on `close`. So after a sudden death the market
+may be older than the ledger by the slot that was last worked in; the ledger itself never lacks a swap.
 """
 
+import asyncio
 import heapq
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha512
 from pathlib import Path
 from random import Random
@@ -18,9 +23,10 @@ from solders.signature import Signature as SolanaSignature
 
 from fillwright.adapters.sim.market import Market, SimPool
 from fillwright.adapters.sim.presets import Preset
+from fillwright.adapters.sim.swaps import Outcome, execute, limit_of
 from fillwright.errors import Code, FillwrightError, Problem
-from fillwright.order import Fill, Mode, SignedTx
-from fillwright.pools import ChainTime, Swap
+from fillwright.order import Fill, SignedTx
+from fillwright.pools import ChainTime
 from fillwright.ports import Clock, Instruction, Rejection, Sighting, Snapshot
 from fillwright.units import Atoms, Millis, Mint, OrderId, Signature
 
@@ -32,11 +38,15 @@ _FIRST_HEIGHT: Final = 393_900_000
 _SKIPPED_EVERY: Final = 20
 """One slot in so many has no block: height and slot are different things."""
 _LATE_SPAN: Final = 1.4
+_LATEST_MAX: Final = 4_096
+"""Outcomes kept in memory; older ones are read from the ledger."""
 
+_PRAGMAS: Final = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 8000;"
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS genesis (at INTEGER NOT NULL, seed INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS openings (id INTEGER PRIMARY KEY) STRICT;
-CREATE TABLE IF NOT EXISTS pools (address TEXT NOT NULL PRIMARY KEY, state BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS pool_states (
+    address TEXT NOT NULL PRIMARY KEY, tick INTEGER NOT NULL, state BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS in_flight (
     signature TEXT NOT NULL PRIMARY KEY, raw BLOB NOT NULL, lands_at INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS ledger (
@@ -81,16 +91,24 @@ class SimChain:
         self._market = market
         self._preset = preset
         self._file = sqlite3.connect(path, isolation_level=None)
-        self._file.executescript(f"PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; {_SCHEMA}")
+        self._file.executescript(_PRAGMAS + _SCHEMA)
         self._random = Random(f"{seed}:chain:{self._opened()}")
         self._genesis = self._found_at(seed)
-        self._pools = self._load_pools()
-        self._ticks: dict[str, int] = {}
+        self._pools = {pool.address: pool for pool in market.pools}
+        self._ticks = dict.fromkeys(self._pools, -1)
+        self._load_pools()
+        self._unwritten: set[str] = set()
+        self._written_at = 0
+        self._block: list[tuple[int, str, bytes]] = []
+        self._seen: dict[tuple[str, frozenset[Mint]], Snapshot] = {}
+        self._seen_at = 0
+        self._latest: dict[Signature, Fill | Rejection] = {}
         rows = self._file.execute("SELECT lands_at, signature, raw FROM in_flight").fetchall()
         self._in_flight: list[tuple[int, str, bytes]] = rows
         heapq.heapify(self._in_flight)
 
     def close(self) -> None:
+        self._write_pools(self._pools)
         self._file.close()
 
     # --- port ---------------------------------------------------------------------------------------------
@@ -112,14 +130,15 @@ class SimChain:
             last_valid_height=tx.last_valid_height,
             signed_slot=slot,
             signed_height=height,
-            limit=instructions[-1].limit,
+            limit=limit_of(instructions),
         )
 
     async def broadcast(self, tx: SignedTx) -> None:
         faults = self._preset.faults
-        self._produce_blocks()
         if not self._strikes(faults.drop) and not self._knows(tx.signature):
             self._admit(tx)
+            await asyncio.sleep(0)  # what else is broadcast in this turn of the loop shares the block
+            self._produce_blocks()
         if self._strikes(faults.lost_answer):
             raise FillwrightError(Code.CHAIN_UNAVAILABLE, "the node did not answer (simulated)")
 
@@ -137,13 +156,17 @@ class SimChain:
 
     # --- what venues see ----------------------------------------------------------------------------------
 
-    def pools_of(self, venue: str, mint_a: Mint, mint_b: Mint) -> Snapshot:
-        """This venue's pools of the pair, in the state of the current slot."""
+    def pools_of(self, venue: str, mints: frozenset[Mint]) -> Snapshot:
+        """This venue's pools among these tokens, as the current slot was first seen: like a node, one view a slot."""
         self._produce_blocks()
         slot = self.slot()
-        wanted = {mint_a, mint_b}
-        pools = [p for p in self._pools.values() if p.venue == venue and {p.mint_0, p.mint_1} == wanted]
-        return Snapshot(tuple(self._drifted(pool.address, slot) for pool in pools), self._time(slot))
+        if slot != self._seen_at:
+            self._seen, self._seen_at = {}, slot
+        if (venue, mints) not in self._seen:
+            pools = [p for p in self._pools.values() if p.venue == venue and p.mint_0 in mints and p.mint_1 in mints]
+            drifted = tuple(self._drifted(pool.address, slot) for pool in pools)
+            self._seen[venue, mints] = Snapshot(drifted, self._time(slot))
+        return self._seen[venue, mints]
 
     def all_pools(self) -> list[SimPool]:
         slot = self.slot()
@@ -165,7 +188,7 @@ class SimChain:
     def quiet(self) -> bool:
         """Whether nothing that was ever broadcast can still land."""
         self._produce_blocks()
-        return not self._in_flight
+        return not self._in_flight and not self._block
 
     # --- slots and blocks ---------------------------------------------------------------------------------
 
@@ -180,7 +203,7 @@ class SimChain:
         slot = self.slot()
         lands_at = slot + self._delay_slots()
         if lands_at == slot:
-            self._execute([(slot, tx.signature, tx.raw)])
+            self._block.append((slot, tx.signature, tx.raw))
             return
         heapq.heappush(self._in_flight, (lands_at, tx.signature, tx.raw))
         self._file.execute("INSERT INTO in_flight VALUES (?, ?, ?)", (tx.signature, tx.raw, lands_at))
@@ -194,11 +217,15 @@ class SimChain:
     def _produce_blocks(self) -> None:
         """Execute what has come to its slot since the last call."""
         slot = self.slot()
+        if self._unwritten and slot > self._written_at:
+            self._write_pools(self._unwritten)
+            self._unwritten, self._written_at = set(), slot
+        block, self._block = self._block, []
         due: list[tuple[int, str, bytes]] = []
         while self._in_flight and self._in_flight[0][0] <= slot:
             due.append(heapq.heappop(self._in_flight))
-        if due:
-            self._execute(due, arrived=due)
+        if due or block:
+            self._execute([*due, *block], arrived=due)
 
     def _execute(
         self, transactions: Sequence[tuple[int, str, bytes]], arrived: Sequence[tuple[int, str, bytes]] = ()
@@ -216,12 +243,17 @@ class SimChain:
     def _settle(self, slot: int, signature: Signature, tx: SimTx) -> None:
         """All instructions or none, like a transaction; either way the ledger tells it."""
         amount_in = amount_out = problem = None
+        result: Fill | Rejection
         try:
-            amount_in, amount_out, touched = self._swap(slot, tx.instructions)
+            outcome = self._swap(slot, tx.instructions)
         except FillwrightError as error:
             problem = msgspec.json.encode(error.problem)
+            result = Rejection(slot, error.problem)
         else:
-            self._keep(touched)
+            amount_in, amount_out = Atoms(outcome.amount_in), Atoms(outcome.amount_out)
+            self._pools.update(outcome.touched)
+            self._unwritten |= outcome.touched.keys()
+            result = Fill(signature=signature, slot=slot, amount_in=amount_in, amount_out=amount_out)
         self._file.execute(
             "INSERT INTO ledger (signature, order_id, attempt, slot, amount_in, amount_out, limit_atoms, problem)"
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -232,45 +264,47 @@ class SimChain:
                 slot,
                 amount_in,
                 amount_out,
-                tx.instructions[-1].limit,
+                limit_of(tx.instructions),
                 problem,
             ),
         )
+        self._latest[signature] = result
+        if len(self._latest) > _LATEST_MAX:
+            del self._latest[next(iter(self._latest))]
 
-    def _swap(self, slot: int, instructions: Sequence[Instruction]) -> tuple[int, int, dict[str, SimPool]]:
-        """Amount in of the first, amount out of the last, and the pools afterwards. Raises what reverts it."""
+    def _swap(self, slot: int, instructions: Sequence[Instruction]) -> Outcome:
+        """Raises what reverts it."""
         if self._strikes(self._preset.faults.revert):
             raise FillwrightError(Code.CHAIN_REVERTED, "the transaction failed on chain (simulated)")
-        touched: dict[str, SimPool] = {}
-        swaps: list[Swap] = []
-        for wish in instructions:
-            pool = touched.get(wish.pool) or self._drifted(wish.pool, slot)
-            swap, after = _swapped(pool, wish, self._time(slot))
-            touched[wish.pool] = after
-            swaps.append(swap)
-        return swaps[0].amount_in, swaps[-1].amount_out, touched
+        return execute(instructions, lambda address: self._existing(address, slot), self._time(slot))
 
     # --- pools --------------------------------------------------------------------------------------------
 
+    def _existing(self, address: str, slot: int) -> SimPool:
+        """A transaction may outlive a market: what an earlier version signed may name pools that are no more."""
+        if address not in self._pools:
+            raise FillwrightError(Code.POOL_REFUSED, f"there is no pool {address}")
+        return self._drifted(address, slot)
+
     def _drifted(self, address: str, slot: int) -> SimPool:
-        """The pool after the market's moves up to this slot."""
+        """The pool after the market's trades up to this slot; only those of the latest tick, however long it was."""
         tick = self._market.tick(slot - _FIRST_SLOT)
-        if self._ticks.get(address) != tick:
+        if self._ticks[address] < tick:
             self._ticks[address] = tick
-            self._pools[address] = self._market.drift(self._pools[address], tick)
+            now = self._time(_FIRST_SLOT + self._market.starts(tick))
+            self._pools[address] = self._market.drift(self._pools[address], tick, now)
         return self._pools[address]
 
-    def _keep(self, touched: dict[str, SimPool]) -> None:
-        self._pools.update(touched)
-        rows = [(address, msgspec.json.encode(pool)) for address, pool in touched.items()]
-        self._file.executemany("INSERT OR REPLACE INTO pools VALUES (?, ?)", rows)
+    def _write_pools(self, addresses: Iterable[str]) -> None:
+        rows = [(each, self._ticks[each], msgspec.json.encode(self._pools[each])) for each in addresses]
+        self._file.execute("BEGIN")
+        self._file.executemany("INSERT OR REPLACE INTO pool_states VALUES (?, ?, ?)", rows)
+        self._file.execute("COMMIT")
 
-    def _load_pools(self) -> dict[str, SimPool]:
-        pools = {pool.address: pool for pool in self._market.pools}
-        for address, state in self._file.execute("SELECT address, state FROM pools"):
-            if address in pools:
-                pools[address] = _pool_of(state)
-        return pools
+    def _load_pools(self) -> None:
+        for address, tick, state in self._file.execute("SELECT address, tick, state FROM pool_states"):
+            if address in self._pools:
+                self._ticks[address], self._pools[address] = tick, _pool_of(state)
 
     # --- bookkeeping --------------------------------------------------------------------------------------
 
@@ -287,10 +321,12 @@ class SimChain:
         return int(self._file.execute("INSERT INTO openings DEFAULT VALUES RETURNING id").fetchone()[0])
 
     def _knows(self, signature: Signature) -> bool:
-        landed = self._file.execute("SELECT 1 FROM ledger WHERE signature = ?", (signature,)).fetchone()
-        return landed is not None or any(entry[1] == signature for entry in self._in_flight)
+        coming = any(entry[1] == signature for entry in (*self._in_flight, *self._block))
+        return coming or self._outcome(signature) is not None
 
     def _outcome(self, signature: Signature) -> Fill | Rejection | None:
+        if signature in self._latest:
+            return self._latest[signature]
         row = self._file.execute(
             "SELECT slot, amount_in, amount_out, problem FROM ledger WHERE signature = ?", (signature,)
         ).fetchone()
@@ -314,20 +350,3 @@ def height_at(slot: int) -> int:
     """Blocks so far: some slots have none."""
     passed = slot - _FIRST_SLOT
     return _FIRST_HEIGHT + passed - passed // _SKIPPED_EVERY
-
-
-def _swapped(pool: SimPool, wish: Instruction, time: ChainTime) -> tuple[Swap, SimPool]:
-    """The program's swap with the taker's limit enforced, as the programs do."""
-    if wish.mode is Mode.EXACT_IN:
-        swap, after = pool.swap_in(wish.amount, wish.mint_in, time)
-        if swap.amount_out < wish.limit:
-            raise _slipped(f"output {swap.amount_out} is below the minimum {wish.limit}")
-    else:
-        swap, after = pool.swap_out(wish.amount, wish.mint_in, time)
-        if swap.amount_in > wish.limit:
-            raise _slipped(f"input {swap.amount_in} is above the maximum {wish.limit}")
-    return swap, after
-
-
-def _slipped(detail: str) -> FillwrightError:
-    return FillwrightError(Code.CHAIN_SLIPPAGE, f"slippage tolerance exceeded: {detail}")

@@ -23,11 +23,11 @@ class SimVenue:
         self._preset = preset
         self._random = Random(f"{seed}:{name}")
 
-    async def pools(self, mint_a: Mint, mint_b: Mint) -> Snapshot:
+    async def pools(self, mints: frozenset[Mint]) -> Snapshot:
         await self._pause(self._preset.quote_ms)
         if self._random.random() < self._preset.faults.quote_failure:
             raise FillwrightError(Code.VENUE_UNAVAILABLE, f"{self.name} answered with an error (simulated)")
-        return self._chain.pools_of(self.name, mint_a, mint_b)
+        return self._chain.pools_of(self.name, mints)
 
     async def build(self, leg: Leg, *, mode: Mode, limit: Atoms) -> Instruction:
         await self._pause(self._preset.build_ms)
