@@ -1,0 +1,76 @@
+"""The commands of the README, as a user runs them: the demo, and the server's orderly end."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from tests.processes.server import Audit, Server
+
+SELL = {"tokenIn": "SOL", "tokenOut": "USDC", "amount": "1"}
+
+
+def test_the_demo_confirms_five_orders_and_says_why() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "fillwright.cli", "demo"],
+        env={"FILLWRIGHT_SIM": "instant", "FILLWRIGHT_LOG_LEVEL": "ERROR"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "5 confirmed, 0 failed" in run.stdout
+    for told in ("raydium", "meteora", "wins:", "routing", "building", "submitted", "confirmed"):
+        assert told in run.stdout, told
+
+
+def test_a_second_engine_on_the_same_folder_is_refused(tmp_path: Path) -> None:
+    first = Server(tmp_path)
+    first.start()
+    try:
+        with pytest.raises(RuntimeError, match="FILLWRIGHT_DATA"):
+            Server(tmp_path).start()
+    finally:
+        first.stop()
+
+
+def test_a_stop_lets_running_orders_end_and_a_restart_does_the_rest(tmp_path: Path) -> None:
+    """SIGTERM while orders are on their way: exit code 0, and nothing is lost or doubled."""
+    server = Server(tmp_path, {"FILLWRIGHT_SIM": "classic", "CONCURRENCY": "3"})
+
+    async def place() -> list[str]:
+        async with aiohttp.ClientSession() as session:
+            ids = []
+            for _ in range(6):
+                async with session.post(f"{server.url}/v1/orders", json=SELL) as reply:
+                    assert reply.status == 201
+                    ids.append((await reply.json())["id"])
+        await asyncio.sleep(0.7)
+        return ids
+
+    async def ended() -> None:
+        async with aiohttp.ClientSession() as session, asyncio.timeout(60):
+            while True:
+                async with session.get(f"{server.url}/v1/orders?status=open&limit=1") as reply:
+                    if not (await reply.json())["data"]:
+                        return
+                await asyncio.sleep(0.2)
+
+    server.start()
+    ids = asyncio.run(place())
+    assert server.stop() == 0
+    audit = Audit.of(tmp_path)
+    audit.check()
+    assert set(audit.statuses) == set(ids)
+    assert set(audit.statuses.values()) <= {"confirmed", "pending"}, "no order was left half-way"
+    assert "pending" in audit.statuses.values(), "the stop came before the end"
+    server.start()
+    asyncio.run(ended())
+    assert server.stop() == 0
+    audit = Audit.of(tmp_path)
+    audit.check()
+    assert set(audit.statuses.values()) == {"confirmed"}
