@@ -15,7 +15,8 @@ from fillwright.app import Assembled, open_engine
 from fillwright.config import Config
 from fillwright.engine import Submission
 from fillwright.order import Intent, Mode, Order, Quote, Recorded, Routed, Side, Status
-from fillwright.units import Atoms, Bps, Token, format_atoms, format_price
+from fillwright.units import Atoms, Bps, Token, format_atoms, parse_atoms
+from fillwright.wire.frames import price_text
 
 _ACCOUNT: Final = "demo"
 
@@ -23,11 +24,8 @@ _ACCOUNT: Final = "demo"
 def _wish(side: Side, token_in: Token, token_out: Token, amount: str) -> Intent:
     """A sell fixes what goes in, a buy what comes out."""
     sized, mode = (token_in, Mode.EXACT_IN) if side is Side.SELL else (token_out, Mode.EXACT_OUT)
-    whole, _, fraction = amount.partition(".")
-    atoms = int(whole + fraction.ljust(sized.decimals, "0"))
-    return Intent(
-        side=side, token_in=token_in, token_out=token_out, amount=Atoms(atoms), mode=mode, slippage_bps=Bps(100)
-    )
+    atoms = parse_atoms(amount, decimals=sized.decimals)
+    return Intent(side=side, token_in=token_in, token_out=token_out, amount=atoms, mode=mode, slippage_bps=Bps(100))
 
 
 _WISHES: Final = (
@@ -96,9 +94,7 @@ def _swap(intent: Intent, amount_in: Atoms, amount_out: Atoms) -> str:
     token_in, token_out = intent.token_in, intent.token_out
     paid = f"{format_atoms(amount_in, token_in.decimals)} {token_in.symbol}"
     got = f"{format_atoms(amount_out, token_out.decimals)} {token_out.symbol}"
-    quote, base = (amount_out, amount_in) if intent.side is Side.SELL else (amount_in, amount_out)
-    price = format_price(quote, base, quote_decimals=intent.quote.decimals, base_decimals=intent.base.decimals)
-    return f"{paid} -> {got} at {price}"
+    return f"{paid} -> {got} at {price_text(intent, amount_in, amount_out)}"
 
 
 def _summary(running: Assembled, ended: list[Order]) -> int:
