@@ -1,13 +1,16 @@
 # Needs Python 3.11+ (with venv), git, make and a package index for pip. `make` alone lists the targets.
 
-PYTHON ?= python3
-SEEDS  ?= 200
-JOBS   ?= 0
-ARGS   ?=
+PYTHON  ?= python3
+SEEDS   ?= 200
+CUTS    ?= 1000
+SECONDS ?= 600
+JOBS    ?= 0
+ARGS    ?=
 
 VENV := .venv
 BIN  := $(VENV)/bin
 BASE := $(VENV)/.stamp-base
+PROD := $(VENV)/.stamp-production
 DEV  := $(VENV)/.stamp-dev
 CODE  = src tests $(wildcard bench)
 
@@ -23,12 +26,14 @@ INSTALL = $(PIP) install --quiet --no-deps
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install dev run demo test check format sim bench bench-router lock clean
+.PHONY: help install install-production dev run demo prod-demo test check format sim power chaos bench bench-router bench-prod bench-streams lock clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(BASE) ## create .venv with what running needs
+
+install-production: $(PROD) ## the same, and what PostgreSQL and Redis need
 
 dev: $(DEV) ## create .venv with what developing needs
 
@@ -37,6 +42,9 @@ run: $(BASE) ## start the server (PORT=n; ARGS= for more options)
 
 demo: $(BASE) ## watch a few orders go through the whole engine
 	@exec $(BIN)/fillwright demo $(ARGS)
+
+prod-demo: $(DEV) ## PostgreSQL, Redis, 2 API and 3 worker processes on this machine, and a few orders
+	$(BIN)/python -m tests.servers $(ARGS)
 
 test: $(DEV) ## run the tests (ARGS='-k name'; JOBS=auto for all cores)
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
@@ -54,16 +62,29 @@ format: $(DEV) ## format the code and mend what lint can mend
 sim: $(DEV) ## simulate faults: SEEDS=n runs, or SEED=k to replay one
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
 
+power: $(DEV) ## cut the power under SQLite: CUTS=n, or SEED=k to replay one disk
+	$(BIN)/python -m tests.power --cuts $(CUTS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+chaos: $(DEV) ## real processes under fire: SECONDS=n, SEED=k (ARGS=--without-redis)
+	$(BIN)/python -m tests.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 bench: $(DEV) ## measure the engine
 	$(BIN)/python -m bench.engine $(ARGS)
 
 bench-router: $(DEV) ## measure the router beside simpler ones
 	$(BIN)/python -m bench.router $(ARGS)
 
-lock: $(UV) ## regenerate both lock files (LOCK_ARGS=--upgrade for new versions)
+bench-prod: $(DEV) ## measure one API and one worker process on PostgreSQL and Redis
+	$(BIN)/python -m bench.prod $(ARGS)
+
+bench-streams: $(DEV) ## measure events to many WebSocket subscribers
+	$(BIN)/python -m bench.streams $(ARGS)
+
+lock: $(UV) ## regenerate the lock files (LOCK_ARGS=--upgrade for new versions)
 	$(COMPILE) --group build --output-file requirements.lock pyproject.toml
-	$(COMPILE) --group build --extra dev --constraints requirements.lock --output-file requirements-dev.lock pyproject.toml
-	@! grep -nE '://|--(extra-)?index-url|--find-links|file:' requirements.lock requirements-dev.lock
+	$(COMPILE) --group build --extra production --constraints requirements.lock --output-file requirements-production.lock pyproject.toml
+	$(COMPILE) --group build --extra production --extra dev --constraints requirements-production.lock --output-file requirements-dev.lock pyproject.toml
+	@! grep -nE '://|--(extra-)?index-url|--find-links|file:' requirements*.lock
 
 clean: ## remove .venv, caches and builds; stored orders stay
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
@@ -81,10 +102,15 @@ $(BASE): requirements.lock pyproject.toml | $(BIN)/python
 	$(INSTALL) --no-build-isolation --editable .
 	@touch $@
 
+$(PROD): requirements-production.lock pyproject.toml | $(BIN)/python
+	$(INSTALL) --require-hashes -r requirements-production.lock
+	$(INSTALL) --no-build-isolation --editable .
+	@touch $(BASE) $@
+
 $(DEV): requirements-dev.lock pyproject.toml | $(BIN)/python
 	$(INSTALL) --require-hashes -r requirements-dev.lock
 	$(INSTALL) --no-build-isolation --editable .
-	@touch $(BASE) $@
+	@touch $(BASE) $(PROD) $@
 
 $(UV): | $(BIN)/python
 	$(BIN)/python -m venv $(VENV)/uv-$(UV_VERSION)

@@ -5,37 +5,32 @@ Decides: which adapter stands behind each port for a given configuration. Must n
 
 import asyncio
 import fcntl
-import gc
-import logging
-import os
-import signal
-import sys
-import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Final
 
 import msgspec
-from aiohttp import web
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
-from fillwright.adapters.local import LocalBus, LocalQueue, SystemClock
-from fillwright.adapters.sim import PRESETS, SimChain, SimVenue, default_market
+from fillwright.adapters.local import LocalBus, LocalQueue, SystemClock, SystemEntropy
+from fillwright.adapters.sim import PRESETS, RemoteChain, SimChain, SimVenue, default_market
 from fillwright.adapters.sim.market import HUBS, TOKENS
 from fillwright.adapters.sqlite import SqliteStore
-from fillwright.api import make_app
-from fillwright.config import Config
+from fillwright.config import Config, made_up_name
 from fillwright.engine import Engine
 from fillwright.errors import Code, FillwrightError
 from fillwright.executor import Executor
-from fillwright.observe import JsonLines, Observer, TextLines
+from fillwright.guard import GuardedVenue
+from fillwright.observe import Observer
+from fillwright.ports import Bus, Clock, Entropy, Queue, Store
 from fillwright.tokens import Tokens
+from fillwright.wire.frames import news_of
 from fillwright.worker import Worker
 
 VENUES: Final = ("raydium", "meteora")
-_WORKER: Final = "embedded"
-"""One process owns the embedded data (`_owned`), so its worker keeps its name: after a crash its orders are its own."""
+_EMBEDDED: Final = "embedded"
+"""One process owns the embedded data (`owned`), so its worker keeps its name: after a crash its orders are its own."""
 _LOAD_EVERY_S: Final = 1.0
 
 
@@ -43,104 +38,105 @@ class Assembled(msgspec.Struct, frozen=True):
     """An engine at work, and what its operator and its tests may look at."""
 
     engine: Engine
-    chain: SimChain
+    worker: Worker | None
+    chain: SimChain | RemoteChain
     registry: CollectorRegistry
+    entropy: Entropy
 
 
 @asynccontextmanager
 async def open_engine(config: Config) -> AsyncIterator[Assembled]:
-    """The embedded engine on `config.data`, working until the context is left; then it drains.
+    """The engine of this configuration, working until the context is left; then it drains.
 
-    Raises FillwrightError(CONFIG_INVALID) where another process already works on that folder.
+    Raises FillwrightError: CONFIG_INVALID, also where another process works on the same folder; STORE_UNAVAILABLE.
     """
-    with _owned(config.data):
-        clock = SystemClock()
-        preset = PRESETS[config.sim]
-        market = default_market(config.seed, _text_of(config.prices))
-        chain = SimChain(config.data / "chain.db", clock, market, preset, config.seed)
-        store = SqliteStore(config.data / "orders.db", clock, lease_s=config.policy.lease_s)
+    async with AsyncExitStack() as parts:
+        if config.database is None or config.chain is None:
+            parts.enter_context(owned(config.data))
+        clock, entropy, preset = SystemClock(), SystemEntropy(), PRESETS[config.sim]
         registry = _registry()
         observer = Observer(registry)
-        queue = LocalQueue()
+        store = await _store(config, clock, parts)
+        queue, bus = await _queue_and_bus(config, parts)
+        chain = await _chain(config, clock, entropy, parts)
+        venues = [
+            GuardedVenue(SimVenue(name, chain, clock, preset, config.seed), clock, config.policy) for name in VENUES
+        ]
         executor = Executor(
             store=store,
-            bus=LocalBus(),
-            venues=[SimVenue(name, chain, clock, preset, config.seed) for name in VENUES],
+            bus=bus,
+            venues=venues,
             chain=chain,
             clock=clock,
             policy=config.policy,
             hubs=HUBS,
             observe=observer.recorded,
+            news_of=news_of,
         )
-        worker = Worker(_WORKER, executor, queue, observer.failed) if config.start_worker else None
-        engine = Engine(executor=executor, queue=queue, worker=worker, entropy=os.urandom, tokens=Tokens(TOKENS))
-        try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(engine.run())
-                load = group.create_task(_watch_load(observer, worker, queue))
-                try:
-                    yield Assembled(engine, chain, registry)
-                finally:
-                    engine.stop()
-                    load.cancel()
-        finally:
-            store.close()
-            chain.close()
+        name = _EMBEDDED if config.database is None else config.worker or made_up_name()
+        worker = Worker(name, executor, queue, observer.failed) if config.start_worker else None
+        engine = Engine(executor=executor, queue=queue, worker=worker, entropy=entropy, tokens=Tokens(TOKENS))
+        async with asyncio.TaskGroup() as group:
+            group.create_task(engine.run())
+            load = group.create_task(_watch_load(observer, engine, worker, queue, bus, venues))
+            try:
+                yield Assembled(engine, worker, chain, registry, entropy)
+            finally:
+                engine.stop()
+                load.cancel()
 
 
-async def serve(config: Config, announce: Callable[[str], None]) -> None:
-    """Run the engine and its HTTP and WebSocket interface until SIGTERM or SIGINT.
+# --- one choice a port ------------------------------------------------------------------------------------
 
-    `announce` is told the base URL once connections are accepted.
-    """
-    log_to_stderr(config)
-    stopped = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
-    async with open_engine(config) as running:
-        app = make_app(running.engine, registry=running.registry, request_id=lambda: uuid.uuid4().hex)
-        runner = web.AppRunner(
-            app, access_log=None, handle_signals=False, shutdown_timeout=config.policy.drain_s, auto_decompress=False
+
+async def _store(config: Config, clock: Clock, parts: AsyncExitStack) -> Store:
+    lease_s = config.policy.lease_s
+    if config.database is None:
+        return parts.enter_context(closing(SqliteStore(config.data / "orders.db", clock, lease_s=lease_s)))
+    with _needs_production_extra():
+        from fillwright.adapters.postgres import PostgresStore
+    url = config.database.reveal()
+    store = await PostgresStore.open(url, lease_s=lease_s, allow_unsafe=config.allow_unsafe_database)
+    parts.push_async_callback(store.close)
+    return store
+
+
+async def _queue_and_bus(config: Config, parts: AsyncExitStack) -> tuple[Queue, Bus]:
+    if config.database is None:
+        return LocalQueue(), LocalBus()
+    with _needs_production_extra():
+        from fillwright.adapters.notify import PostgresBus, PostgresQueue
+        from fillwright.adapters.redis import RedisBus, RedisQueue
+    name = config.queue
+    if config.redis is not None:
+        url = config.redis.reveal()
+        return (
+            await parts.enter_async_context(RedisQueue.open(url, name)),
+            await parts.enter_async_context(RedisBus.open(url, name)),
         )
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, config.host, config.port, backlog=1024)
-            await _start(site, config)
-            gc.freeze()  # what start-up made stays; the collector need not look at it again
-            announce(_url(runner))
-            await stopped.wait()
-            running.engine.stop()
-        finally:
-            await runner.cleanup()
+    url = config.database.reveal()
+    return (
+        await parts.enter_async_context(PostgresQueue.open(url, name)),
+        await parts.enter_async_context(PostgresBus.open(url, name)),
+    )
 
 
-def log_to_stderr(config: Config) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if config.log == "json" else TextLines())
-    logging.basicConfig(level=config.log_level, handlers=[handler], force=True)
+async def _chain(config: Config, clock: Clock, entropy: Entropy, parts: AsyncExitStack) -> SimChain | RemoteChain:
+    if config.chain is None:
+        return parts.enter_context(closing(sim_chain(config, clock)))
+    chain = RemoteChain(config.chain, clock, entropy)
+    parts.push_async_callback(chain.close)
+    return chain
 
 
-async def _start(site: web.TCPSite, config: Config) -> None:
-    try:
-        await site.start()
-    except OSError as error:
-        why = f"cannot listen on {config.host}:{config.port} ({error.strerror}); PORT chooses another port"
-        raise FillwrightError(Code.CONFIG_INVALID, why) from error
-
-
-def _url(runner: web.AppRunner) -> str:
-    host, port = runner.addresses[0][:2]
-    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
-
-
-async def _watch_load(observer: Observer, worker: Worker | None, queue: LocalQueue) -> None:
-    while True:
-        observer.load(driving=worker.running if worker else 0, waiting=queue.depth())
-        await asyncio.sleep(_LOAD_EVERY_S)
+def sim_chain(config: Config, clock: Clock) -> SimChain:
+    """The simulated network of this configuration; its folder must be `owned`."""
+    market = default_market(config.seed, _text_of(config.prices))
+    return SimChain(config.data / "chain.db", clock, market, PRESETS[config.sim], config.seed)
 
 
 @contextmanager
-def _owned(folder: Path) -> Iterator[None]:
+def owned(folder: Path) -> Iterator[None]:
     """Hold the folder for this process; the lock goes with the process, however it ends."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as lock:
@@ -152,6 +148,15 @@ def _owned(folder: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _needs_production_extra() -> Iterator[None]:
+    try:
+        yield
+    except ImportError as error:
+        why = f"a database is configured, but {error.name} is not installed: pip install 'fillwright[production]'"
+        raise FillwrightError(Code.CONFIG_INVALID, why) from error
+
+
 def _text_of(file: Path | None) -> str | None:
     if file is None:
         return None
@@ -161,9 +166,26 @@ def _text_of(file: Path | None) -> str | None:
         raise FillwrightError(Code.CONFIG_INVALID, f"FILLWRIGHT_PRICES: cannot read {file}") from error
 
 
+# --- what the operator sees -------------------------------------------------------------------------------
+
+
 def _registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
     GCCollector(registry=registry)
     return registry
+
+
+async def _watch_load(
+    observer: Observer, engine: Engine, worker: Worker | None, queue: Queue, bus: Bus, venues: list[GuardedVenue]
+) -> None:
+    while True:
+        driving = worker.running if worker else 0
+        gate = engine.gate
+        observer.load(driving=driving, hints=queue.depth(), waiting=gate.waiting, oldest_s=gate.oldest_s)
+        observer.trouble(
+            resting={venue.name: venue.resting for venue in venues},
+            dropped={"hints": queue.dropped, "events": bus.dropped},
+        )
+        await asyncio.sleep(_LOAD_EVERY_S)

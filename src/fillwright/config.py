@@ -1,103 +1,411 @@
 """Settings from the environment, by the names people already have; the engine's own begin with FILLWRIGHT_.
 
-Decides: which settings exist, their defaults and limits. Must never: guess at a setting it does not know.
+Decides: which settings exist, what they mean, their limits and what contradicts what: `SETTINGS` is the one table,
+for reading, for the errors and for docs/SETTINGS.md. Must never: guess at a setting it does not know, or show a secret.
 """
 
-from collections.abc import Mapping
+import os
+import re
+import socket
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import msgspec
 
 from fillwright.errors import Code, FillwrightError
 from fillwright.policy import FAST_BACKOFF_MS, Policy
 
+SERVE_PORT: Final = 3000
+LOCALNET_PORT: Final = 8899
+"""Where `fillwright serve` and `fillwright localnet` listen unless PORT says otherwise."""
+
+
+class Secret:
+    """A text that no log line, error or `repr` shows; only who calls `reveal` sees it."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __repr__(self) -> str:
+        return "Secret(...)"
+
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
+    """What an operator has chosen. What each field means stands in SETTINGS."""
+
     host: str = "127.0.0.1"
-    port: int = 3000
+    port: int | None = None
     data: Path = Path("data")
-    """Folder of the embedded engine's files."""
+    database: Secret | None = None
+    """`postgresql://` URL; None: the embedded store in `data`."""
+    redis: Secret | None = None
+    queue: str = "orders"
+    start_worker: bool = True
+    worker: str | None = None
+    """None: the process makes one up, see `made_up_name`."""
+    chain: str | None = None
+    allow_unsafe_database: bool = False
     sim: str = "classic"
     seed: int = 1
     prices: Path | None = None
-    """CSV of prices that the simulated market follows instead of its seeded path."""
-    start_worker: bool = True
     log: str = "text"
     log_level: str = "INFO"
     policy: Policy = Policy()
 
 
-_OWN: Final = {
-    "FILLWRIGHT_HOST": "address to listen on (127.0.0.1)",
-    "FILLWRIGHT_DATA": "folder of the embedded data (data)",
-    "FILLWRIGHT_SIM": "simulation preset: classic or instant (classic)",
-    "FILLWRIGHT_SEED": "seed of the simulated market and its faults (1)",
-    "FILLWRIGHT_PRICES": "CSV of USD prices the simulated market follows: seconds,SOL,USDC,... (a seeded path)",
-    "FILLWRIGHT_RETRY": "pauses between attempts: classic 1-2-4 s or fast 0.5-1-2 s (classic)",
-    "FILLWRIGHT_LOG": "log lines: text or json (text)",
-    "FILLWRIGHT_LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR (INFO)",
-}
-"""The engine's own settings; any other name with this prefix is an error."""
-_ELSEWHERE: Final = ("DATABASE_URL", "PGHOST", "DB_HOST", "REDIS_URL", "REDIS_HOST")
-"""Servers that this version cannot use; starting without them would hide the orders people look for there."""
-_TRUE, _FALSE = frozenset({"1", "true", "yes", "on"}), frozenset({"0", "false", "no", "off"})
+def made_up_name() -> str:
+    """A name for this process's worker that no other one has: its host, its process id and chance."""
+    host = re.sub(r"[^!-~]", "", socket.gethostname())[:40]
+    return f"{host}-{os.getpid()}-{os.urandom(4).hex()}"
+
+
+# --- how a text is read -----------------------------------------------------------------------------------
+
+Parse = Callable[[str], Any]
+"""Text to value. Raises ValueError("must be ...") in words that do not repeat the text: it may be a secret."""
+
+
+def _integer(low: int, high: int) -> Parse:
+    def parse(text: str) -> int:
+        readable = text.isascii() and text.isdigit() and len(text) <= len(str(high))
+        if not (readable and low <= int(text) <= high):
+            raise ValueError(f"must be a whole number from {low} to {high}")
+        return int(text)
+
+    return parse
+
+
+def _seconds(low: int, high: int) -> Parse:
+    whole = _integer(low, high)
+    return lambda text: float(whole(text))
+
+
+def _choice(values: Mapping[str, Any]) -> Parse:
+    def parse(text: str) -> Any:
+        if text not in values:
+            raise ValueError(f"must be one of {', '.join(values)}")
+        return values[text]
+
+    return parse
+
+
+def _one_of(*names: str) -> Parse:
+    return _choice({name: name for name in names})
+
+
+def _text(pattern: str, why: str) -> Parse:
+    def parse(text: str) -> str:
+        if re.fullmatch(pattern, text) is None:
+            raise ValueError(why)
+        return text
+
+    return parse
+
+
+def _switch(text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off"):
+        return False
+    raise ValueError("must be true or false")
+
+
+def _host(text: str) -> str:
+    """A host's name in small letters, or the folder of a socket."""
+    if re.fullmatch(r"[A-Za-z0-9._:-]{1,255}", text):
+        return text.lower()
+    if re.fullmatch(r"/[!-~]{1,255}", text):
+        return text
+    raise ValueError("must be the name or address of one host, or the folder of a socket")
+
+
+def _server(schemes: Mapping[str, str]) -> Parse:
+    """A URL into those parts of a server's address that it states. `?host=/...` is the folder of a socket."""
+    why = f"must be like {next(iter(schemes))}://user:password@host:port/name, with special characters as %xx"
+
+    def parse(text: str) -> dict[str, Any]:
+        try:
+            url = urlsplit(text)
+            options = dict(parse_qsl(url.query, strict_parsing=True)) if url.query else {}
+            host = url.hostname or options.pop("host", "")
+            parts = {
+                "scheme": schemes.get(url.scheme),
+                "user": unquote(url.username or "", errors="strict"),
+                "password": unquote(url.password or "", errors="strict"),
+                "host": _host(host) if host else None,
+                "port": url.port,
+                "name": unquote(url.path[1:], errors="strict"),
+                "options": options,
+            }
+        except ValueError:
+            raise ValueError(why) from None
+        # A blank, or a # in a password that was not written as %23, would cut the address short.
+        clean = re.fullmatch(r"[!-~]+", text) and not url.fragment and not _PARTS & options.keys()
+        if not clean or parts["scheme"] is None or parts["port"] == 0:
+            raise ValueError(why)
+        return {part: value for part, value in parts.items() if value}
+
+    return parse
+
+
+_PARTS: Final = frozenset({"host", "port", "user", "password", "dbname"})
+"""What drivers would also take from a URL's query, past our comparison with the other settings."""
+_PORT: Final = _integer(1, 65_535)
+
+
+def _address(text: str) -> str:
+    try:
+        url = urlsplit(text)
+        plain = url.scheme in ("http", "https") and url.hostname and url.port != 0
+    except ValueError:
+        plain = False
+    if not plain or not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]_-]+/?", text):
+        raise ValueError("must be like http://host:port")
+    return text.rstrip("/")
+
+
+# --- the table --------------------------------------------------------------------------------------------
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """One thing that an operator may decide."""
+
+    names: tuple[str, ...]
+    """Its spellings: where several are set, they must agree."""
+    field: str
+    """Where it goes: a field of Config; or one of its policy; or a part of a server's address."""
+    parse: Parse
+    meaning: str
+    default: str | None = None
+    """In words, where it is not simply the field's default."""
+    is_secret: bool = False
+    """Then NAME_FILE may name a file that holds the text."""
+
+
+_BACKOFFS: Final = {"classic": Policy().backoff_ms, "fast": FAST_BACKOFF_MS}
+
+SETTINGS: Final = (
+    Setting(
+        ("PORT",),
+        "port",
+        _integer(0, 65_535),
+        "port to listen on. A worker listens, for probes and metrics, only where it is set",
+        default=f"{SERVE_PORT}; localnet: {LOCALNET_PORT}; worker: none",
+    ),
+    Setting(("FILLWRIGHT_HOST",), "host", str, "address to listen on; 0.0.0.0 for every network, as in a container"),
+    Setting(
+        ("FILLWRIGHT_DATA",), "data", Path, "folder of the embedded data: orders, and the simulated chain's ledger"
+    ),
+    Setting(
+        ("DATABASE_URL",),
+        "database",
+        _server({"postgresql": "postgresql", "postgres": "postgresql"}),
+        "PostgreSQL: postgresql://user:password@host:port/name. Parts may be told apart by the names below",
+        default="the embedded store",
+        is_secret=True,
+    ),
+    Setting(("PGHOST", "DB_HOST"), "database.host", _host, "its host, or the folder of its socket"),
+    Setting(("PGPORT", "DB_PORT"), "database.port", _PORT, "its port", default="5432"),
+    Setting(("PGDATABASE", "DB_NAME"), "database.name", str, "its database"),
+    Setting(("PGUSER", "DB_USER"), "database.user", str, "its user"),
+    Setting(("PGPASSWORD", "DB_PASS"), "database.password", str, "its password", is_secret=True),
+    Setting(("DB_TYPE",), "database.type", _one_of("postgres", "postgresql"), "its kind: only PostgreSQL"),
+    Setting(
+        ("FILLWRIGHT_ALLOW_UNSAFE_DATABASE",),
+        "allow_unsafe_database",
+        _switch,
+        "start even on a database that may forget what it has confirmed (`fsync` off and the like)",
+    ),
+    Setting(
+        ("REDIS_URL",),
+        "redis",
+        _server({"redis": "redis", "rediss": "rediss"}),
+        "Redis: redis://:password@host:port/number. Only together with a database",
+        default="none: the database carries hints and events as well",
+        is_secret=True,
+    ),
+    Setting(("REDIS_HOST",), "redis.host", _host, "its host"),
+    Setting(("REDIS_PORT",), "redis.port", _PORT, "its port", default="6379"),
+    Setting(
+        ("QUEUE_NAME",),
+        "queue",
+        _text(r"[A-Za-z0-9_.-]{1,48}", "must be 1 to 48 of A-Z a-z 0-9 _ . -"),
+        "name of the queue; engines that share servers but not orders need different ones",
+    ),
+    Setting(("START_WORKER",), "start_worker", _switch, "false: `fillwright serve` accepts orders and executes none"),
+    Setting(("CONCURRENCY",), "policy.concurrency", _integer(1, 10_000), "orders that one worker executes at once"),
+    Setting(
+        ("FILLWRIGHT_WORKER",),
+        "worker",
+        _text(r"[!-~]{1,64}", "must be 1 to 64 visible ASCII characters"),
+        "this worker's name, unlike any other's",
+        default="made from the host's name, the process id and chance",
+    ),
+    Setting(
+        ("FILLWRIGHT_RETRY",),
+        "policy.backoff_ms",
+        _choice(_BACKOFFS),
+        "pauses between attempts: `classic` 1-2-4 s or `fast` 0.5-1-2 s",
+        default="classic",
+    ),
+    Setting(
+        ("FILLWRIGHT_QUEUE_MAX",),
+        "policy.waiting_max",
+        _integer(1, 1_000_000),
+        "orders waiting for a worker beyond which new ones are refused (503)",
+    ),
+    Setting(
+        ("FILLWRIGHT_QUEUE_AGE_MAX_S",),
+        "policy.waiting_s_max",
+        _seconds(1, 86_400),
+        "seconds the oldest may have waited before new ones are refused (503)",
+    ),
+    Setting(
+        ("FILLWRIGHT_DRAIN_NOTICE_S",),
+        "policy.drain_notice_s",
+        _seconds(0, 600),
+        "on SIGTERM: seconds of reporting not ready while still accepting, so that load balancers turn away first",
+    ),
+    Setting(
+        ("FILLWRIGHT_DRAIN_S",),
+        "policy.drain_s",
+        _seconds(0, 3_600),
+        "then: seconds that running orders get to finish; another worker resumes the rest",
+    ),
+    Setting(
+        ("FILLWRIGHT_CHAIN",),
+        "chain",
+        _address,
+        "address of a `fillwright localnet`; processes that share orders must share the chain",
+        default="a chain inside this process",
+    ),
+    Setting(
+        ("FILLWRIGHT_SIM",),
+        "sim",
+        _one_of("classic", "instant"),
+        "simulation: `classic` quotes in 100-400 ms, executes in 2-3 s, 8 % fail; `instant` does not wait",
+    ),
+    Setting(("FILLWRIGHT_SEED",), "seed", _integer(0, 2**63 - 1), "seed of the simulated market and its faults"),
+    Setting(
+        ("FILLWRIGHT_PRICES",),
+        "prices",
+        Path,
+        "CSV of USD prices the simulated market follows: seconds,SOL,USDC,...",
+        default="a seeded path",
+    ),
+    Setting(("FILLWRIGHT_LOG",), "log", _one_of("text", "json"), "log lines: `text`, or `json` for one object a line"),
+    Setting(("FILLWRIGHT_LOG_LEVEL",), "log_level", _one_of("DEBUG", "INFO", "WARNING", "ERROR"), "least level logged"),
+)
+
+
+# --- from the environment to Config -----------------------------------------------------------------------
+
+
+class _Said(msgspec.Struct, frozen=True):
+    """What a field is to be, and the setting that says so."""
+
+    name: str
+    value: Any
 
 
 def load(env: Mapping[str, str]) -> Config:
     """Raises FillwrightError(CONFIG_INVALID) naming the setting."""
-    for name in env:
-        if name.startswith("FILLWRIGHT_") and name not in _OWN:
-            raise _invalid(name, f"is not a setting; known: {', '.join(sorted(_OWN))}")
-    for name in _ELSEWHERE:
-        if env.get(name):
-            raise _invalid(name, "is set, but this version has only the embedded store; unset it to go on")
-    default = Config()
+    _refuse_unknown(env)
+    said: dict[str, _Said] = {}
+    for setting in SETTINGS:
+        for name, text in _spelled(setting, env):
+            for field, value in _read(setting, name, text):
+                first = said.setdefault(field, _Said(name, value))
+                if first.value != value:
+                    raise _invalid(name, f"and {first.name} disagree; unset one")
+    database, redis = _url("database", said), _url("redis", said)
+    if redis is not None and database is None:
+        why = "is set without a database: Redis only helps several processes that share one; set DATABASE_URL as well"
+        raise _invalid(said["redis.host"].name, why)
     return Config(
-        host=env.get("FILLWRIGHT_HOST") or default.host,
-        port=_integer(env, "PORT", default.port, 0, 65_535),
-        data=Path(env.get("FILLWRIGHT_DATA") or default.data),
-        sim=_choice(env, "FILLWRIGHT_SIM", default.sim, ("classic", "instant")),
-        seed=_integer(env, "FILLWRIGHT_SEED", default.seed, 0, 2**63 - 1),
-        prices=Path(env["FILLWRIGHT_PRICES"]) if env.get("FILLWRIGHT_PRICES") else None,
-        start_worker=_switch(env, "START_WORKER", default.start_worker),
-        log=_choice(env, "FILLWRIGHT_LOG", default.log, ("text", "json")),
-        log_level=_choice(env, "FILLWRIGHT_LOG_LEVEL", default.log_level, ("DEBUG", "INFO", "WARNING", "ERROR")),
-        policy=_policy(env),
+        **{field: each.value for field, each in said.items() if "." not in field},
+        database=database,
+        redis=redis,
+        policy=msgspec.structs.replace(Policy(), **_under("policy", said)),
     )
 
 
-def _policy(env: Mapping[str, str]) -> Policy:
-    policy = Policy(concurrency=_integer(env, "CONCURRENCY", Policy().concurrency, 1, 10_000))
-    if _choice(env, "FILLWRIGHT_RETRY", "classic", ("classic", "fast")) == "fast":
-        policy = msgspec.structs.replace(policy, backoff_ms=FAST_BACKOFF_MS)
-    return policy
+def _refuse_unknown(env: Mapping[str, str]) -> None:
+    known = sorted(name for setting in SETTINGS for name in setting.names if name.startswith("FILLWRIGHT_"))
+    for name in env:
+        if name.startswith("FILLWRIGHT_") and name not in known:
+            raise _invalid(name, f"is not a setting; known: {', '.join(known)}")
 
 
-def _integer(env: Mapping[str, str], name: str, default: int, low: int, high: int) -> int:
-    text = env.get(name)
+def _spelled(setting: Setting, env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Each name under which it is set, and the text; an empty setting is an absent one."""
+    for name in setting.names:
+        if env.get(name):
+            yield name, env[name]
+        if setting.is_secret and (file := env.get(f"{name}_FILE")):
+            yield f"{name}_FILE", _content(f"{name}_FILE", file)
+
+
+def _content(name: str, file: str) -> str:
+    try:
+        text = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+    except (OSError, ValueError):
+        raise _invalid(name, "names a file that cannot be read") from None
     if not text:
-        return default
-    readable = text.isascii() and text.isdigit() and len(text) <= len(str(high))
-    if not (readable and low <= int(text) <= high):
-        raise _invalid(name, f"must be a whole number from {low} to {high}")
-    return int(text)
-
-
-def _choice(env: Mapping[str, str], name: str, default: str, allowed: tuple[str, ...]) -> str:
-    text = env.get(name) or default
-    if text not in allowed:
-        raise _invalid(name, f"must be one of {', '.join(allowed)}")
+        raise _invalid(name, "names an empty file")
     return text
 
 
-def _switch(env: Mapping[str, str], name: str, default: bool) -> bool:
-    text = env.get(name, "").lower()
-    if not text:
-        return default
-    if text not in _TRUE | _FALSE:
-        raise _invalid(name, "must be true or false")
-    return text in _TRUE
+def _read(setting: Setting, name: str, text: str) -> Iterator[tuple[str, Any]]:
+    """The fields that it fills: one, or those parts of a server's address that a URL states."""
+    if not text.isprintable():
+        raise _invalid(name, "holds a character that cannot be printed")
+    try:
+        value = setting.parse(text)
+    except ValueError as error:
+        raise _invalid(name, str(error)) from None
+    if isinstance(value, dict):
+        yield from ((f"{setting.field}.{part}", each) for part, each in value.items())
+    else:
+        yield setting.field, value
+
+
+def _url(server: str, said: Mapping[str, _Said]) -> Secret | None:
+    """The server's address, put together from whatever states a part of it."""
+    parts = _under(server, said)
+    if not parts:
+        return None
+    if "host" not in parts:
+        some = next(each.name for field, each in said.items() if field.startswith(f"{server}."))
+        raise _invalid(some, f"is set, but no setting names the host of the {server}; set that too, or unset this")
+    scheme = parts.get("scheme", "postgresql" if server == "database" else "redis")
+    host, port, options = parts["host"], parts.get("port"), parts.get("options", {})
+    if host.startswith("/"):  # a socket's folder cannot stand where a host's name does
+        where, options = "", {**options, "host": host, **({"port": port} if port else {})}
+    else:
+        where = (f"[{host}]" if ":" in host else host) + (f":{port}" if port else "")
+    auth = quote(parts.get("user", ""), safe="")
+    if "password" in parts:
+        auth += ":" + quote(parts["password"], safe="")
+    query = "?" + urlencode(options, quote_via=quote) if options else ""
+    return Secret(f"{scheme}://{auth}{'@' if auth else ''}{where}/{quote(parts.get('name', ''), safe='')}{query}")
+
+
+def _under(prefix: str, said: Mapping[str, _Said]) -> dict[str, Any]:
+    return {field.partition(".")[2]: each.value for field, each in said.items() if field.startswith(f"{prefix}.")}
 
 
 def _invalid(name: str, why: str) -> FillwrightError:

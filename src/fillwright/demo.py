@@ -8,8 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
+from fillwright.adapters.sim import SimChain
 from fillwright.adapters.sim.market import BONK, SOL, USDC, USDT
 from fillwright.app import Assembled, open_engine
 from fillwright.config import Config
@@ -40,7 +39,8 @@ _WISHES: Final = (
 async def demo(config: Config) -> int:
     """Run it on a folder of its own. The exit code: 0 only if all five are confirmed, and the chain agrees."""
     with tempfile.TemporaryDirectory(prefix="fillwright-demo-") as folder:
-        async with open_engine(msgspec.structs.replace(config, data=Path(folder), start_worker=True)) as running:
+        alone = Config(data=Path(folder), sim=config.sim, seed=config.seed, prices=config.prices, policy=config.policy)
+        async with open_engine(alone) as running:
             print(f"Five orders at once, simulation preset '{config.sim}'\n")
             ended = await asyncio.gather(*(_follow(running, i, wish) for i, wish in enumerate(_WISHES, 1)))
             return _summary(running, ended)
@@ -49,7 +49,8 @@ async def demo(config: Config) -> int:
 async def _follow(running: Assembled, number: int, wish: Intent) -> Order:
     asked = Submission(account=_ACCOUNT, intent=wish, fingerprint=b"", client_order_id=f"demo-{number}")
     order = (await running.engine.submit(asked)).order
-    async for recorded in running.engine.watch(_ACCOUNT, order.id):
+    async for news in running.engine.watch(_ACCOUNT, order.id):
+        recorded = (await running.engine.history(_ACCOUNT, order.id))[news.seq - 1]
         order = recorded.order
         for line in _lines(recorded):
             print(f"[{number}] {line}", flush=True)
@@ -98,6 +99,7 @@ def _swap(intent: Intent, amount_in: Atoms, amount_out: Atoms) -> str:
 
 
 def _summary(running: Assembled, ended: list[Order]) -> int:
+    assert isinstance(running.chain, SimChain)
     confirmed = [order for order in ended if order.status is Status.CONFIRMED]
     settled = sorted(settlement.order_id for settlement in running.chain.settlements())
     agrees = settled == sorted(order.id for order in confirmed)

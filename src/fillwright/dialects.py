@@ -11,6 +11,7 @@ from typing import Final
 import msgspec
 
 from fillwright.errors import Code, FillwrightError, Problem
+from fillwright.wire.frames import Frame, encode_frame
 from fillwright.wire.reading import BLAMES_MAX, Json, Members, Number, Refused, point
 
 
@@ -148,3 +149,36 @@ def _bps(name: str, value: Json) -> Json:
         why = "must be a whole number of basis points, that is at most 4 decimal places"
         raise Refused([Problem(Code.VALIDATION_FAILED, why, point("", name))])
     return Number(int(places.ljust(_BPS_DIGITS, "0")))
+
+
+# --- frames of dialect C ----------------------------------------------------------------------------------
+
+
+class SpokenFrame(Frame, frozen=True, kw_only=True, tag="event"):
+    """`event` says what the others call `status`."""
+
+    event: str
+
+
+class QuotesFrame(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag="event"):
+    """Its own step between `routing` and `building`; it is part of the latter's event, so it has no seq."""
+
+    event: str = "routing:quotes"
+    order_id: str
+    status: str = "routing"
+    timestamp: int
+    quotes: object
+
+
+def spoken(frame: bytes) -> list[bytes]:
+    """An event's frame as dialect C tells it."""
+    plain = _frame_of(frame)
+    fields = {name: getattr(plain, name) for name in plain.__struct_fields__}
+    frames = [encode_frame(SpokenFrame(event=plain.status, **fields))]
+    if plain.quotes is not None:
+        quotes = QuotesFrame(order_id=plain.order_id, timestamp=plain.timestamp, quotes=plain.quotes)
+        frames.insert(0, encode_frame(quotes))
+    return frames
+
+
+_frame_of: Final = msgspec.json.Decoder(Frame).decode

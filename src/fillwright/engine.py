@@ -6,11 +6,13 @@ Decides: what submitting, cancelling and watching mean. Must never: know HTTP or
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing, asynccontextmanager
 from typing import Final
 
 import msgspec
 
+from fillwright.admission import Gate
 from fillwright.errors import Code, FillwrightError
 from fillwright.executor import Executor
 from fillwright.order import (
@@ -24,7 +26,7 @@ from fillwright.order import (
     cancel,
     replay,
 )
-from fillwright.ports import Conflict, Entropy, NewOrder, Page, Queue, Stored
+from fillwright.ports import Conflict, Entropy, Inbox, NewOrder, News, Page, Queue, Stored
 from fillwright.routing import NoRoute
 from fillwright.tokens import Tokens
 from fillwright.units import Millis, OrderId
@@ -54,6 +56,7 @@ class Engine:
         self.venues = tuple(venue.name for venue in executor.venues)
         self.policy = executor.policy
         self.clock = executor.clock
+        self.gate = Gate(executor.store, executor.clock, executor.policy)
         self._executor = executor
         self._store = executor.store
         self._bus = executor.bus
@@ -61,6 +64,7 @@ class Engine:
         self._worker = worker
         self._entropy = entropy
         self._draining = False
+        self._stopping = asyncio.Event()
 
     # --- orders -------------------------------------------------------------------------------------------
 
@@ -68,16 +72,17 @@ class Engine:
         """Accept an order durably, or find the one that this request already made.
 
         Raises FillwrightError: IDEMPOTENCY_KEY_REUSED or ORDER_DUPLICATE_CLIENT_ID for another request under a
-        used name; ENGINE_DRAINING; STORE_UNAVAILABLE (whether it was accepted is then unknown: repeat the
-        request under the same key).
+        used name; ENGINE_DRAINING; ENGINE_OVERLOADED; STORE_UNAVAILABLE (whether it was accepted is then unknown:
+        repeat the request under the same key).
         """
-        if self._draining:
+        if self._stopping.is_set():
             raise FillwrightError(Code.ENGINE_DRAINING, "the engine is stopping; try again shortly")
         now = self.clock.now()
         event = Accepted(intent=asked.intent, client_order_id=asked.client_order_id)
         accepted = accept(new_order_id(now, self._entropy), asked.account, event, now)
         new = NewOrder(accepted=accepted, idempotency_key=asked.idempotency_key, fingerprint=asked.fingerprint)
-        stored = await self._store.create(new)
+        with self.gate.accepting():
+            stored = await self._store.create(new)
         if stored.is_new:
             await self._executor.announce([accepted])
             await self._queue.put([stored.order.id])
@@ -128,7 +133,7 @@ class Engine:
 
     # --- streams ------------------------------------------------------------------------------------------
 
-    async def watch(self, account: str, order_id: OrderId, after: int = 0) -> AsyncGenerator[Recorded, None]:
+    async def watch(self, account: str, order_id: OrderId, after: int = 0) -> AsyncGenerator[News, None]:
         """Every event of the order with seq > `after`, in order, without gap or repetition, until it ends.
 
         Raises FillwrightError(ORDER_NOT_FOUND) before the first event.
@@ -139,59 +144,74 @@ class Engine:
                 for recorded in await self.history(account, order_id):
                     if recorded.order.seq > last:
                         last = recorded.order.seq
-                        yield recorded
+                        yield self._executor.news_of(recorded)
                     if recorded.order.is_terminal:
                         return
-                while (news := await inbox.next(self.policy.watch_s)) is not None:
-                    if news.order.seq > last + 1:
-                        break  # a gap: read history again
-                    if news.order.seq == last + 1:
-                        last += 1
-                        yield news
-                        if news.order.is_terminal:
-                            return
+                whole = True
+                while whole and (arrived := await inbox.take(self.policy.watch_s)):
+                    for news in arrived:
+                        if news.seq > last + 1:
+                            whole = False  # a gap: read history again
+                            break
+                        if news.seq == last + 1:
+                            last += 1
+                            yield news
+                            if news.ended:
+                                return
 
-    async def watch_all(self, account: str) -> AsyncGenerator[Recorded, None]:
-        """Every event of the account's orders from now on, in order and without gap for each order.
+    @asynccontextmanager
+    async def watch_all(self, account: str) -> AsyncIterator[AsyncGenerator[list[News], None]]:
+        """Every event of the account's orders from entering on, in order and without gap for each order.
 
-        Ends when the reader was too slow to be sure of that; it then watches again.
+        It comes in lists, as it arrives, and ends when that is no longer sure (the reader was too slow, or the bus was
+        cut): the reader then watches again.
         """
+        async with self._bus.subscribe(None) as inbox, aclosing(self._arriving(account, inbox)) as arriving:
+            yield arriving
+
+    async def _arriving(self, account: str, inbox: Inbox) -> AsyncGenerator[list[News], None]:
         seen: dict[OrderId, int] = {}
         ended: deque[OrderId] = deque()
-        async with self._bus.subscribe(None) as inbox:
-            while not inbox.overflowed:
-                news = await inbox.next(self.policy.watch_s)
-                if news is None or news.order.account != account:
-                    continue
-                for recorded in await self._since(seen, news):
-                    yield recorded
-                    if recorded.order.is_terminal:  # the bus may still repeat its events, so it is not forgotten yet
-                        ended.append(recorded.order.id)
-                if len(ended) > _ENDED_MAX:
-                    del seen[ended.popleft()]
+        while not inbox.lossy:
+            fresh: list[News] = []
+            for news in await inbox.take(self.policy.watch_s):
+                if news.account == account:
+                    fresh += await self._since(seen, news)
+            if fresh:
+                yield fresh
+            ended.extend(each.order_id for each in fresh if each.ended)
+            while len(ended) > _ENDED_MAX:  # the bus may still repeat their events: they are not forgotten at once
+                del seen[ended.popleft()]
 
-    async def _since(self, seen: dict[OrderId, int], news: Recorded) -> list[Recorded]:
+    async def _since(self, seen: dict[OrderId, int], news: News) -> list[News]:
         """What a reader of all orders has not seen of this one, up to this event. Updates `seen`."""
-        order = news.order
-        last = seen.get(order.id, order.seq - 1)
-        if order.seq <= last:
+        last = seen.get(news.order_id, news.seq - 1)
+        if news.seq <= last:
             return []
-        seen[order.id] = order.seq
-        if order.seq == last + 1:
+        seen[news.order_id] = news.seq
+        if news.seq == last + 1:
             return [news]
-        history = await self.history(order.account, order.id)
-        return [recorded for recorded in history if last < recorded.order.seq <= order.seq]
+        history = await self.history(news.account, news.order_id)
+        return [self._executor.news_of(each) for each in history if last < each.order.seq <= news.seq]
 
     # --- life ---------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Work on orders until `stop`; without a worker, just wait for it."""
-        if self._worker is not None:
-            await self._worker.run()
+        counting = asyncio.create_task(self.gate.run())
+        try:
+            await (self._worker.run() if self._worker is not None else self._stopping.wait())
+        finally:
+            counting.cancel()
+
+    def announce_stop(self) -> None:
+        """Report "not ready" from now on; everything else goes on as before."""
+        self._draining = True
 
     def stop(self) -> None:
         """Accept and take no more; `run` returns when the orders being driven are done."""
         self._draining = True
+        self._stopping.set()
         if self._worker is not None:
             self._worker.stop()
 

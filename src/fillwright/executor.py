@@ -1,12 +1,13 @@
 """Drive one order: ask what comes next, do it, record what happened, publish, repeat.
 
 Decides: the order of effects. A transaction is durable before it is broadcast, an event is durable before it
-is published. Must never: keep state of its own; whatever fails here, the stored order is enough to go on.
+is published; events with no effect outside between them may share a commit. Must never: keep state of its own;
+whatever fails here, the stored order is enough to go on.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import assert_never
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, assert_never
 
 import msgspec
 
@@ -37,7 +38,7 @@ from fillwright.order import (
     next_step,
 )
 from fillwright.policy import Policy, max_in, min_out
-from fillwright.ports import Bus, Chain, Clock, Conflict, Rejection, Sighting, Store, Venue
+from fillwright.ports import Bus, Chain, Clock, Conflict, News, Rejection, Sighting, Store, Venue
 from fillwright.routing import Limits, NoRoute, Offer, Router
 from fillwright.units import ATOMS_MAX, Atoms, Millis, Mint
 
@@ -52,7 +53,13 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
     hubs: frozenset[Mint]
     """Tokens that a route may pass through."""
     observe: Callable[[Recorded], None]
+    news_of: Callable[[Recorded], News]
+    """How watchers are told of an event."""
     router: Router = msgspec.field(default_factory=Router)
+    asking: dict[tuple[tuple[str, ...] | None, frozenset[Mint]], asyncio.Task[list[Offer]]] = msgspec.field(
+        default_factory=dict
+    )
+    """Questions to the venues that are under way."""
 
     async def drive(self, order: Order, worker: str) -> None:
         """Take a claimed order as far as it goes: to its end, or to a pause (the sweep resumes it).
@@ -66,25 +73,44 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
                 case Rest():
                     return
                 case FindRoute():
-                    event: Event | None = await self._find_route(held)
+                    held = await self._find_route(held)
                 case SignRoute(route=route):
-                    event = await self._sign(held, route)
+                    held = await self._record(held, self._after(held, await self._sign(held, route)))
                 case LandTx(tx=tx):
                     event = await self._land(held, tx)
+                    held = held if event is None else await self._record(held, self._after(held, event))
                 case Conclude(event=ending):
-                    event = ending
+                    held = await self._record(held, self._after(held, ending))
                 case _:
                     assert_never(step)
-            if event is not None:
-                held = await self._record(held, event)
 
     # --- steps, each ending in an event -------------------------------------------------------------------
 
-    async def _find_route(self, order: Order) -> Event:
+    async def _find_route(self, order: Order) -> Order | None:
+        """Record the route, or why there is none. A signature that follows at once is part of the same commit."""
         route = await self.route(order.intent)
         if isinstance(route, NoRoute):
-            return Aborted(problem=route.problem, retry_at=self._retry_at(order), quotes=route.quotes)
-        return Routed(route=route)
+            aborted = Aborted(problem=route.problem, retry_at=self._retry_at(order), quotes=route.quotes)
+            return await self._record(order, self._after(order, aborted))
+        recorded = self._after(order, Routed(route=route))
+        building = recorded[-1].order
+        step = next_step(building, self.clock.now(), self.policy)
+        if not isinstance(step, SignRoute):
+            return await self._record(order, recorded)
+        early = _Later(self.policy.sign_soon_s, lambda: self._record(order, recorded))
+        try:
+            event = await self._sign(building, step.route)
+            if early.task is None:
+                early.forget()
+                return await self._record(order, [*recorded, *self._after(building, event)])
+            held = await early.task
+            if held is not building:  # somebody else moved it on: what was signed is nobody's
+                return held
+            if not isinstance(next_step(building, self.clock.now(), self.policy), SignRoute):
+                return building  # the route went stale or the time ran out meanwhile
+            return await self._record(building, self._after(building, event))
+        finally:
+            early.forget()
 
     async def _sign(self, order: Order, route: Route) -> Event:
         try:
@@ -128,9 +154,11 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
 
     # --- recording ----------------------------------------------------------------------------------------
 
-    async def _record(self, order: Order, event: Event) -> Order | None:
-        """Commit the event, then tell the world. On a conflict the stored order is the one to go on with."""
-        recorded = advance(order, event, self.clock.now(), self.policy)
+    def _after(self, order: Order, event: Event) -> list[Recorded]:
+        return advance(order, event, self.clock.now(), self.policy)
+
+    async def _record(self, order: Order, recorded: Sequence[Recorded]) -> Order | None:
+        """Commit these events, then tell the world. On a conflict the stored order is the one to go on with."""
         try:
             await self.store.record(order, recorded)
         except Conflict:
@@ -142,32 +170,57 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
         """Publish and log events that are committed."""
         for each in recorded:
             self.observe(each)
-        await self.bus.publish(recorded)
+        await self.bus.publish([self.news_of(each) for each in recorded])
 
     # --- quotes -------------------------------------------------------------------------------------------
 
     async def route(self, intent: Intent) -> Route | NoRoute:
-        """Ask every allowed venue at once, each within its time, and choose. Has no effect."""
-        venues = [v for v in self.venues if intent.venues is None or v.name in intent.venues]
-        offers = await asyncio.gather(*(self._offer(venue, intent) for venue in venues))
+        """Ask every allowed venue at once and choose. Has no effect."""
+        offers = await self._offers(intent.venues, self.hubs | {intent.token_in.mint, intent.token_out.mint})
         policy = self.policy
         limits = Limits(legs_max=policy.legs_max, hops_max=policy.hops_max, leg_cost_lamports=policy.leg_cost_lamports)
         return self.router.best_route(intent, offers, self.clock.now(), limits)
 
-    async def _offer(self, venue: Venue, intent: Intent) -> Offer:
+    async def _offers(self, names: tuple[str, ...] | None, mints: frozenset[Mint]) -> list[Offer]:
+        """One question answers all who have the same one while it is under way."""
+        asked = (names, mints)
+        asking = self.asking.get(asked)
+        if asking is None:
+            venues = [venue for venue in self.venues if names is None or venue.name in names]
+            asking = self.asking[asked] = asyncio.create_task(self._ask(venues, mints))
+            asking.add_done_callback(lambda _: self.asking.pop(asked))
+        return await asyncio.shield(asking)  # one that gives up must not take the answer from the others
+
+    async def _ask(self, venues: Sequence[Venue], mints: frozenset[Mint]) -> list[Offer]:
+        return await asyncio.gather(*(self._offer(venue, mints) for venue in venues))
+
+    async def _offer(self, venue: Venue, mints: frozenset[Mint]) -> Offer:
         asked_at = self.clock.monotonic()
         try:
-            async with asyncio.timeout(self.policy.quote_timeout_s):
-                snapshot = await venue.pools(self.hubs | {intent.token_in.mint, intent.token_out.mint})
-        except TimeoutError:
-            problem = Problem(Code.VENUE_TIMEOUT, f"{venue.name} did not answer in time")
-            return Offer(venue=venue.name, latency_ms=self._since(asked_at), problem=problem)
+            snapshot = await venue.pools(mints)
         except FillwrightError as error:
             return Offer(venue=venue.name, latency_ms=self._since(asked_at), problem=error.problem)
         return Offer(venue=venue.name, latency_ms=self._since(asked_at), pools=snapshot.pools, time=snapshot.time)
 
     def _since(self, asked_at: float) -> Millis:
         return Millis(round((self.clock.monotonic() - asked_at) * 1_000))
+
+
+class _Later:
+    """Work that begins after a while unless it is forgotten before; what has begun then ends with its owner."""
+
+    def __init__(self, seconds: float, work: Callable[[], Coroutine[Any, Any, Order | None]]) -> None:
+        self.task: asyncio.Task[Order | None] | None = None
+        self._work = work
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._begin)
+
+    def forget(self) -> None:
+        self._timer.cancel()
+        if self.task is not None:
+            self.task.cancel()
+
+    def _begin(self) -> None:
+        self.task = asyncio.create_task(self._work())
 
 
 def _limit(intent: Intent, leg: Leg) -> Atoms:

@@ -5,6 +5,7 @@ Decides: what an operator can see. Must never: show a secret, or change what hap
 
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -21,34 +22,37 @@ class Observer:
     """One log line and a few counters an event. `registry` is served at /metrics."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._events = Counter("fillwright_events", "Recorded events", ["event"], registry=registry)
-        self._ended = Counter("fillwright_orders_ended", "Orders ended", ["status"], registry=registry)
-        self._seconds = Histogram(
+        # Looking a label up costs more than counting, so each is looked up once.
+        events = Counter("fillwright_events", "Recorded events", ["event"], registry=registry)
+        ended = Counter("fillwright_orders_ended", "Orders ended", ["status"], registry=registry)
+        seconds = Histogram(
             "fillwright_order_seconds",
             "From acceptance to the end",
             ["status"],
             registry=registry,
             buckets=_SECONDS,
         )
-        self._wins = Counter("fillwright_route_wins", "Routes chosen", ["venue"], registry=registry)
+        wins = Counter("fillwright_route_wins", "Routes chosen", ["venue"], registry=registry)
+        self._event_of, self._ended_as = lru_cache(events.labels), lru_cache(ended.labels)
+        self._seconds_to, self._wins_of = lru_cache(seconds.labels), lru_cache(wins.labels)
         self._failures = Counter("fillwright_failures", "Unexpected failures", ["where"], registry=registry)
-        self._by_event: dict[str, Counter] = {}
         self._driving = Gauge("fillwright_orders_driving", "Orders being driven", registry=registry)
-        self._waiting = Gauge("fillwright_queue_depth", "Hints waiting in the queue", registry=registry)
+        self._hints = Gauge("fillwright_queue_depth", "Hints waiting in the queue", registry=registry)
+        self._waiting = Gauge("fillwright_orders_waiting", "Orders waiting for a worker", registry=registry)
+        self._oldest = Gauge("fillwright_oldest_seconds", "How long the longest has waited", registry=registry)
+        self._dropped = Gauge("fillwright_dropped", "Hints and events that were not sent", ["what"], registry=registry)
+        self._resting = Gauge("fillwright_venue_resting", "1 while not asked", ["venue"], registry=registry)
 
     def recorded(self, recorded: Recorded) -> None:
         """A committed event."""
         order, event = recorded.order, recorded.event
-        name = str(event.__struct_config__.tag)
-        counter = self._by_event.get(name)
-        if counter is None:
-            counter = self._by_event[name] = self._events.labels(name)
-        counter.inc()
+        name = event.__struct_config__.tag
+        self._event_of(name).inc()
         if order.is_terminal:
-            self._ended.labels(order.status).inc()
-            self._seconds.labels(order.status).observe((order.updated_at - order.created_at) / 1_000)
+            self._ended_as(order.status).inc()
+            self._seconds_to(order.status).observe((order.updated_at - order.created_at) / 1_000)
         if isinstance(event, Routed):
-            self._wins.labels(event.route.venue).inc()
+            self._wins_of(event.route.venue).inc()
         if _LOG.isEnabledFor(logging.INFO):
             _LOG.info(name, extra={"fields": _fields(recorded)})
 
@@ -58,9 +62,19 @@ class Observer:
         fields = {"where": failure.where, "orderId": failure.order_id}
         _LOG.error("%s: %s", failure.where, failure.error, extra={"fields": fields}, exc_info=failure.error)
 
-    def load(self, *, driving: int, waiting: int) -> None:
+    def load(self, *, driving: int, hints: int, waiting: int, oldest_s: float) -> None:
+        """How busy the process is now."""
         self._driving.set(driving)
+        self._hints.set(hints)
         self._waiting.set(waiting)
+        self._oldest.set(oldest_s)
+
+    def trouble(self, *, resting: Mapping[str, bool], dropped: Mapping[str, int]) -> None:
+        """Which venues are not asked now, and what has not been sent so far."""
+        for venue, rests in resting.items():
+            self._resting.labels(venue).set(rests)
+        for what, count in dropped.items():
+            self._dropped.labels(what).set(count)
 
 
 def _fields(recorded: Recorded) -> Mapping[str, Any]:

@@ -25,7 +25,15 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """What one more swap costs: its compute units at the priority fee paid. A leg must bring more."""
     quote_ttl_ms: Millis = Millis(5_000)
     """A route older than this is looked for again before anything is signed."""
+    venue_calls_max: int = 64
+    """Calls to one venue at once; more wait, within their time."""
+    venue_failures_max: int = 5
+    """After so many failures in a row a venue is left alone for a while."""
+    venue_rest_s: float = 5.0
+    """Then one call tries it again."""
     sign_timeout_s: float = 5.0
+    sign_soon_s: float = 0.005
+    """Signing that takes no longer than this shares a commit with the route it follows from."""
     poll_s: float = 0.4
     """Between two looks at the chain for one transaction (about a slot)."""
     rebroadcast_s: float = 2.0
@@ -45,8 +53,18 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """A silent watcher reads the store again after this long."""
     stumble_s: float = 1.0
     """Pause after an unexpected failure of one order, so that it cannot spin."""
+    admit_s: float = 0.1
+    """Between two counts of the orders that wait, while there are any."""
+    waiting_max: int = 10_000
+    """Orders that wait for a worker; beyond it new ones are refused."""
+    waiting_s_max: float = 30.0
+    """How long the longest may have waited before new ones are refused."""
+    accepting_max: int = 1_000
+    """Orders on their way into the store at once, in one process."""
+    drain_notice_s: float = 0.0
+    """From reporting "not ready" to refusing new orders: time for a load balancer to look away."""
     drain_s: float = 20.0
-    """How long running orders may finish after a request to stop."""
+    """How long running orders may then take to finish."""
 
     def backoff(self, attempt: int) -> Millis:
         """Pause after attempt number `attempt` (1-based)."""

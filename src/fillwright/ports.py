@@ -49,6 +49,13 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     before: OrderId | None = None
 
 
+class Backlog(msgspec.Struct, frozen=True):
+    """Orders that wait for a worker's first look, as far as they were counted, and how long the longest has waited."""
+
+    waiting: int
+    oldest_s: float
+
+
 class Conflict(Exception):
     """The order has moved on since it was read: nothing was changed."""
 
@@ -57,7 +64,8 @@ class Store(Protocol):
     """Orders and their history. Calls of one process may share a transaction; callers just await.
 
     Every method may raise FillwrightError(STORE_UNAVAILABLE). After that from `create`, `record` or `claim` the
-    change may or may not have been made: the caller reads again, or leaves the order to the sweep.
+    change may or may not have been made: the caller reads again, or leaves the order to the sweep. Even one that is not
+    seen then may appear after a crash, until a later change of the same order is answered.
     """
 
     async def create(self, new: NewOrder) -> Stored:
@@ -93,6 +101,9 @@ class Store(Protocol):
     async def due(self, worker: str, limit: int) -> list[OrderId]:
         """Orders that `claim` by this worker would take now, longest due first."""
 
+    async def backlog(self, limit: int) -> Backlog:
+        """The pending orders that are due, counted up to `limit`; their age is judged by the store's clock."""
+
     async def heartbeat(self, worker: str) -> None:
         """This worker is alive, by the store's clock."""
 
@@ -107,7 +118,7 @@ class Store(Protocol):
 
 
 class Queue(Protocol):
-    """Hints that orders may be ready. May forget, repeat and reorder; never blocks a producer."""
+    """Hints that orders may be ready. May forget, repeat and reorder; never fails or blocks a producer."""
 
     async def put(self, order_ids: Sequence[OrderId]) -> None: ...
 
@@ -117,26 +128,46 @@ class Queue(Protocol):
     def depth(self) -> int:
         """Hints waiting, as far as known."""
 
+    @property
+    def dropped(self) -> int:
+        """Hints that this process has forgotten so far: for the metrics."""
+
+
+class News(msgspec.Struct, frozen=True):
+    """A committed event as watchers are told it."""
+
+    order_id: OrderId
+    account: str
+    seq: int
+    ended: bool
+    """Whether it is the order's last event."""
+    frame: bytes
+    """What clients see of it, encoded once. The engine never reads it."""
+
 
 class Bus(Protocol):
     """Committed events, while they happen. May drop, repeat and reorder; readers mend by `seq`."""
 
-    async def publish(self, recorded: Sequence[Recorded]) -> None:
-        """Only ever called with events that are committed."""
+    async def publish(self, news: Sequence[News]) -> None:
+        """Only ever called with events that are committed. Never fails or blocks its caller: it drops instead."""
 
     def subscribe(self, order_id: OrderId | None) -> AbstractAsyncContextManager["Inbox"]:
         """Events of one order, or of all, published from entering the context on."""
+
+    @property
+    def dropped(self) -> int:
+        """Events that this process could not publish so far: for the metrics."""
 
 
 class Inbox(Protocol):
     """One subscriber's events, bounded."""
 
-    async def next(self, within_s: float) -> Recorded | None:
-        """The next event; None after `within_s` seconds without one."""
+    async def take(self, within_s: float) -> list[News]:
+        """All that has arrived; empty after at most `within_s` seconds of silence: the reader then asks the store."""
 
     @property
-    def overflowed(self) -> bool:
-        """Whether events were dropped because the reader was too slow."""
+    def lossy(self) -> bool:
+        """Whether events may have been dropped: the reader was too slow, or the bus was cut."""
 
 
 # --- venue: pools and instructions ------------------------------------------------------------------------
@@ -167,7 +198,7 @@ class Instruction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Venue(Protocol):
-    """A DEX. May be slow or fail: the executor bounds each call and leaves a failing venue out."""
+    """A DEX. May be slow or fail: `guard.GuardedVenue` stands before each and bounds its calls."""
 
     name: str
 

@@ -5,6 +5,7 @@ float, or round in the taker's favour.
 """
 
 import re
+from functools import lru_cache
 from typing import Final, NewType
 
 import msgspec
@@ -29,6 +30,8 @@ ATOMS_MAX: Final = Atoms(2**63 - 1)
 """Largest amount an order may carry: half the chain's u64, the range of a signed SQL integer."""
 PRICE_DIGITS: Final = 12
 """Significant digits of a price shown to a person."""
+
+_TEXTS_MAX: Final = 8_192
 
 _AMOUNT: Final = re.compile(r"(0|[1-9][0-9]{0,18})(?:\.([0-9]{1,18}))?", re.ASCII)
 
@@ -65,6 +68,7 @@ def parse_atoms(text: str, *, decimals: int, pointer: str | None = None) -> Atom
     return Atoms(atoms)
 
 
+@lru_cache(_TEXTS_MAX)  # an order's frames tell the same amounts again and again
 def format_atoms(atoms: int, decimals: int) -> str:
     """Atoms -> exact decimal text without trailing zeros: (1500000000, 9) -> "1.5"."""
     whole, fraction = divmod(atoms, 10**decimals)
@@ -80,6 +84,7 @@ def format_price(quote_atoms: int, base_atoms: int, *, quote_decimals: int, base
     return format_ratio(numerator, denominator)
 
 
+@lru_cache(_TEXTS_MAX)
 def format_ratio(numerator: int, denominator: int) -> str:
     """A non-negative ratio as decimal text, cut to PRICE_DIGITS significant digits."""
     if denominator == 0 or numerator == 0:

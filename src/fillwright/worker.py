@@ -1,11 +1,11 @@
 """Many orders: take hints, claim, drive each one; heartbeat; sweep up what no hint has named; drain.
 
 Decides: how many orders run at once and what happens to one that fails unexpectedly. Must never: rely on a
-hint, or give up an order: whatever is dropped here is found again by the sweep.
+hint, or give up an order: whatever is dropped here is found again by the sweep, which needs no queue.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import msgspec
@@ -37,6 +37,7 @@ class Worker:
         self._queue = queue
         self._report = report
         self._driving: dict[OrderId, asyncio.Task[None]] = {}
+        self._claiming: set[OrderId] = set()
         self._freed = asyncio.Event()
         self._stopping = asyncio.Event()
 
@@ -54,7 +55,7 @@ class Worker:
         await self._register()
         async with asyncio.TaskGroup() as group:
             heart = group.create_task(self._repeat("heartbeat", self._policy.heartbeat_s, self._heartbeat))
-            sweep = group.create_task(self._repeat("sweep", self._policy.sweep_s, self._sweep))
+            sweep = group.create_task(self._repeat("sweep", self._policy.sweep_s, lambda: self._sweep(group)))
             intake = group.create_task(self._repeat("intake", 0, lambda: self._intake(group)))
             await self._stopping.wait()
             intake.cancel()
@@ -67,20 +68,44 @@ class Worker:
 
     async def _intake(self, group: asyncio.TaskGroup) -> None:
         """When there is room, take hints and drive what can be claimed of them."""
-        while (room := self._policy.concurrency - len(self._driving)) <= 0:
+        await self._some_room()
+        hints = await self._queue.take(self._room())
+        while hints:
+            await self._some_room()  # the sweep may have filled it meanwhile
+            now, hints = hints[: self._room()], hints[self._room() :]
+            await self._take_up(now, group)
+
+    async def _some_room(self) -> None:
+        while self._room() <= 0:
             self._freed.clear()
             await self._freed.wait()
-        hints = await self._queue.take(room)
-        wanted = [order_id for order_id in dict.fromkeys(hints) if order_id not in self._driving]
-        for order in await self._claim(wanted):
-            self._driving[order.id] = group.create_task(self._drive(order))
 
-    async def _claim(self, order_ids: list[OrderId]) -> list[Order]:
-        if not order_ids:
-            return []
-        claimed = await self._store.claim(order_ids, self.name)
+    async def _sweep(self, group: asyncio.TaskGroup) -> None:
+        """Drive due orders that no hint has named; those in hand here are not due, whatever the store thinks."""
+        if self._room() > 0:
+            due = await self._store.due(self.name, 2 * self._policy.concurrency)
+            await self._take_up([each for each in due if not self._in_hand(each)][: max(self._room(), 0)], group)
+
+    def _room(self) -> int:
+        return self._policy.concurrency - len(self._driving) - len(self._claiming)
+
+    def _in_hand(self, order_id: OrderId) -> bool:
+        return order_id in self._driving or order_id in self._claiming
+
+    async def _take_up(self, order_ids: Sequence[OrderId], group: asyncio.TaskGroup) -> None:
+        """Claim those that are not in hand, and drive what was won."""
+        wanted = {order_id for order_id in order_ids if not self._in_hand(order_id)}
+        if not wanted:
+            return
+        self._claiming |= wanted
+        try:
+            claimed = await self._store.claim(sorted(wanted), self.name)
+            for recorded in claimed:
+                self._driving[recorded.order.id] = group.create_task(self._drive(recorded.order))
+        finally:
+            self._claiming -= wanted
+            self._freed.set()
         await self._executor.announce(claimed)
-        return [recorded.order for recorded in claimed]
 
     async def _drive(self, order: Order) -> None:
         try:
@@ -94,13 +119,6 @@ class Worker:
 
     async def _heartbeat(self) -> None:
         await self._store.heartbeat(self.name)
-
-    async def _sweep(self) -> None:
-        """Hint at due orders; those that are being driven here are not due, whatever the store thinks."""
-        if len(self._driving) >= self._policy.concurrency:
-            return
-        due = await self._store.due(self.name, self._policy.concurrency + len(self._driving))
-        await self._queue.put([order_id for order_id in due if order_id not in self._driving])
 
     # --- plumbing -----------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from fillwright.policy import Policy
 from tests.api.running import NOBODY, SELL, Server, run, serving
 
 
@@ -305,5 +306,33 @@ def test_a_draining_engine_refuses_with_a_pause(tmp_path: Path) -> None:
             assert answer.headers["Retry-After"] == "1"
             assert (await server.get("/readyz")).status == 503
             assert (await server.get("/livez")).status == 200
+
+    run(script())
+
+
+def test_the_excess_is_refused_before_it_is_stored(tmp_path: Path) -> None:
+    """I13: with as many waiting as may wait, an order is turned away at once and leaves no row."""
+
+    async def script() -> None:
+        policy = Policy(waiting_max=5)
+        async with serving(tmp_path, start_worker=False, policy=policy) as server:
+            answers = [await server.post("/v1/orders", SELL) for _ in range(8)]
+            assert [answer.status for answer in answers] == [201] * 5 + [503] * 3
+            refused = answers[-1]
+            assert refused.json["code"] == "ENGINE_OVERLOADED"
+            assert refused.json["retryable"] is True
+            assert int(refused.headers["Retry-After"]) >= 1
+            assert server.rows() == 5
+
+    run(script())
+
+
+def test_orders_that_waited_too_long_close_the_door(tmp_path: Path) -> None:
+    async def script() -> None:
+        policy = Policy(waiting_s_max=0.3, admit_s=0.05)
+        async with serving(tmp_path, start_worker=False, policy=policy) as server:
+            assert (await server.post("/v1/orders", SELL)).status == 201
+            await asyncio.sleep(0.6)
+            assert (await server.post("/v1/orders", SELL)).json["code"] == "ENGINE_OVERLOADED"
 
     run(script())

@@ -5,15 +5,23 @@ Decides: the few things a suite needs beside the port itself. Must never: reach 
 
 import asyncio
 import functools
+import os
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final, ParamSpec, Protocol
 
+import asyncpg
+
+from fillwright.adapters.postgres import PostgresStore
 from fillwright.adapters.sim import PRESETS, Faults, Preset, SimChain, SimVenue, default_market
+from fillwright.adapters.sim.node import serving
+from fillwright.adapters.sim.remote import RemoteChain
+from fillwright.adapters.sim.venue import PoolSource
 from fillwright.adapters.sqlite import SqliteStore
 from fillwright.order import Mode
-from fillwright.ports import Instruction, Store
+from fillwright.ports import Chain, Instruction, Store
 from fillwright.units import Atoms, Millis, Token
 from tests.conformance.samples import SOL, USDC, HandClock
 
@@ -63,27 +71,95 @@ class SqliteRig(StoreRig):
         self.clock.at += round(seconds * 1_000)
 
 
+_BACK: Final = """
+    UPDATE workers SET seen_at = seen_at - make_interval(secs => $1);
+    UPDATE orders SET due_at = due_at - ($1 * 1000)::bigint WHERE due_at > 0;
+    UPDATE orders SET updated_at = updated_at - make_interval(secs => $1) WHERE due_at IS NOT NULL;
+"""
+
+
+class PostgresRig(StoreRig):
+    """A database of its own. Its clock is the machine's and cannot be moved: what has happened moves back instead."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+
+    @asynccontextmanager
+    async def open(self) -> AsyncIterator[PostgresStore]:
+        store = await PostgresStore.open(self.url, lease_s=LEASE_S)
+        try:
+            yield store
+        finally:
+            await store.close()
+
+    @asynccontextmanager
+    async def sql(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+        """The database, seen past the store."""
+        connection = await asyncpg.connect(self.url)
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+    def now(self) -> Millis:
+        return Millis(time.time_ns() // 1_000_000)
+
+    async def pass_time(self, seconds: float) -> None:
+        async with self.sql() as sql:
+            for statement in _BACK.strip().split(";")[:-1]:
+                await sql.execute(statement, seconds)
+
+
+class Network(Chain, PoolSource, Protocol):
+    """A simulated chain and its pools, from wherever they are asked."""
+
+
 class ChainRig:
-    """A simulated network in a file, at a time that the test moves."""
+    """A simulated network in a file, at a time that the test moves. `network` is the one that is open: the witness."""
+
+    network: SimChain
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "chain.db"
         self.clock = HandClock()
         self.market = default_market(1)
 
+    @asynccontextmanager
+    async def open(self, preset: Preset = PRESETS["instant"], seed: int = 1) -> AsyncIterator[Network]:
+        with self.running(preset, seed) as chain:
+            yield chain
+
     @contextmanager
-    def open(self, preset: Preset = PRESETS["instant"], seed: int = 1) -> Iterator[SimChain]:
-        chain = SimChain(self.path, self.clock, self.market, preset, seed)
+    def running(self, preset: Preset = PRESETS["instant"], seed: int = 1) -> Iterator[SimChain]:
+        chain = self.network = SimChain(self.path, self.clock, self.market, preset, seed)
         try:
             yield chain
         finally:
             chain.close()
 
-    def venue(self, chain: SimChain, name: str = "raydium", preset: Preset = PRESETS["instant"]) -> SimVenue:
+    def venue(self, chain: PoolSource, name: str = "raydium", preset: Preset = PRESETS["instant"]) -> SimVenue:
         return SimVenue(name, chain, self.clock, preset, seed=1)
 
     def pass_slots(self, slots: int) -> None:
         self.clock.at += 400 * slots
+
+
+class RemoteChainRig(ChainRig):
+    """The same network behind its node, on a real socket."""
+
+    @asynccontextmanager
+    async def open(self, preset: Preset = PRESETS["instant"], seed: int = 1) -> AsyncIterator[Network]:
+        with self.running(preset, seed) as network:
+            async with serving(network, "127.0.0.1", 0) as url, self.connected(url) as chain:
+                yield chain
+
+    @asynccontextmanager
+    async def connected(self, url: str) -> AsyncIterator[RemoteChain]:
+        chain = RemoteChain(url, self.clock, os.urandom)
+        try:
+            yield chain
+        finally:
+            await chain.close()
 
 
 def faulty(**rates: float) -> Preset:

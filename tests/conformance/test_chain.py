@@ -29,12 +29,12 @@ async def outcome(chain: Chain, tx: SignedTx) -> Fill | Rejection | None:
 
 @in_loop
 async def test_signing_has_no_effect(chains: ChainRig) -> None:
-    with chains.open() as chain:
-        before = chain.pools_of("raydium", PAIR)
+    async with chains.open() as chain:
+        before = await chain.pools_of("raydium", PAIR)
         tx = await signed(chain)
         assert await outcome(chain, tx) is None
-        assert chain.pools_of("raydium", PAIR) == before
-        assert chain.settlements() == []
+        assert await chain.pools_of("raydium", PAIR) == before
+        assert chains.network.settlements() == []
         chains.pass_slots(5)
         assert await outcome(chain, tx) is None
 
@@ -44,14 +44,14 @@ async def test_no_two_signatures_are_alike(chains: ChainRig) -> None:
     """Not even of equal wishes in one slot, nor after the engine has started anew."""
     signatures: list[Signature] = []
     for _ in range(3):
-        with chains.open() as chain:
+        async with chains.open() as chain:
             signatures += [(await signed(chain)).signature for _ in range(20)]
     assert len(set(signatures)) == 60
 
 
 @in_loop
 async def test_a_signed_transaction_tells_how_long_it_is_valid(chains: ChainRig) -> None:
-    with chains.open() as chain:
+    async with chains.open() as chain:
         tx = await signed(chain, limit=77)
         sighting = await chain.look(tx.signature)
         assert (tx.signed_slot, tx.signed_height) == (sighting.slot, sighting.height)
@@ -62,7 +62,7 @@ async def test_a_signed_transaction_tells_how_long_it_is_valid(chains: ChainRig)
 
 @in_loop
 async def test_a_broadcast_transaction_lands_and_is_told_by_the_chain(chains: ChainRig) -> None:
-    with chains.open() as chain:
+    async with chains.open() as chain:
         tx = await signed(chain)
         await chain.broadcast(tx)
         chains.pass_slots(1)
@@ -79,7 +79,7 @@ async def test_a_broadcast_transaction_lands_and_is_told_by_the_chain(chains: Ch
 @in_loop
 async def test_the_same_bytes_settle_once_however_often_they_are_sent(chains: ChainRig) -> None:
     """I2 rests on this."""
-    with chains.open() as chain:
+    async with chains.open() as chain:
         tx = await signed(chain)
         for _ in range(3):
             await chain.broadcast(tx)
@@ -89,15 +89,15 @@ async def test_the_same_bytes_settle_once_however_often_they_are_sent(chains: Ch
             await chain.broadcast(tx)
             chains.pass_slots(60)
         assert await outcome(chain, tx) == fill
-        assert len(chain.settlements()) == 1
+        assert len(chains.network.settlements()) == 1
 
 
 @pytest.mark.parametrize("mode", list(Mode))
 @in_loop
 async def test_the_limit_is_enforced_to_the_atom(chains: ChainRig, mode: Mode) -> None:
     """On exactly the bound it lands; one atom tighter it reverts, swaps nothing, and says why."""
-    with chains.open() as chain:
-        snapshot = chain.pools_of("raydium", PAIR)
+    async with chains.open() as chain:
+        snapshot = await chain.pools_of("raydium", PAIR)
         pool = next(pool for pool in snapshot.pools if pool.kind == "amm_v4")
         if mode is Mode.EXACT_IN:
             bound, tighter = pool.quote_in(Atoms(AMOUNT), SOL.mint, snapshot.time).amount_out, 1
@@ -109,7 +109,7 @@ async def test_the_limit_is_enforced_to_the_atom(chains: ChainRig, mode: Mode) -
         rejection = await outcome(chain, too_tight)
         assert isinstance(rejection, Rejection)
         assert rejection.problem.code is Code.CHAIN_SLIPPAGE
-        assert chain.settlements() == []
+        assert chains.network.settlements() == []
         await chain.broadcast(exact)
         fill = await outcome(chain, exact)
         assert isinstance(fill, Fill)
@@ -119,7 +119,7 @@ async def test_the_limit_is_enforced_to_the_atom(chains: ChainRig, mode: Mode) -
 
 @in_loop
 async def test_a_reverted_transaction_stays_reverted(chains: ChainRig) -> None:
-    with chains.open() as chain:
+    async with chains.open() as chain:
         tx = await signed(chain, limit=10**18)
         await chain.broadcast(tx)
         rejection = await outcome(chain, tx)
@@ -132,7 +132,7 @@ async def test_a_reverted_transaction_stays_reverted(chains: ChainRig) -> None:
 @in_loop
 async def test_after_its_last_valid_height_a_transaction_can_never_land(chains: ChainRig) -> None:
     """The proof of a lapse is final, however often the bytes are sent afterwards."""
-    with chains.open() as chain:
+    async with chains.open() as chain:
         tx = await signed(chain)
         chains.pass_slots(WINDOW_SLOTS)
         sighting = await chain.look(tx.signature)
@@ -142,13 +142,13 @@ async def test_after_its_last_valid_height_a_transaction_can_never_land(chains: 
             await chain.broadcast(tx)
             chains.pass_slots(WINDOW_SLOTS)
             assert await outcome(chain, tx) is None
-        assert chain.settlements() == []
-        assert chain.quiet()
+        assert chains.network.settlements() == []
+        assert chains.network.quiet()
 
 
 @in_loop
 async def test_up_to_its_last_valid_height_it_can(chains: ChainRig) -> None:
-    with chains.open() as chain:
+    async with chains.open() as chain:
         tx = await signed(chain)
         while (sighting := await chain.look(tx.signature)).height < tx.last_valid_height:
             assert not proves_lapse(tx, sighting)
@@ -161,7 +161,7 @@ async def test_up_to_its_last_valid_height_it_can(chains: ChainRig) -> None:
 
 @in_loop
 async def test_one_block_too_late_is_too_late(chains: ChainRig) -> None:
-    with chains.open() as chain:
+    async with chains.open() as chain:
         tx = await signed(chain)
         while (await chain.look(tx.signature)).height <= tx.last_valid_height:
             chains.pass_slots(1)
@@ -173,7 +173,7 @@ async def test_one_block_too_late_is_too_late(chains: ChainRig) -> None:
 @in_loop
 async def test_height_is_not_slot_and_neither_goes_back(chains: ChainRig) -> None:
     """Some slots have no block: who takes one for the other, declares live transactions dead."""
-    with chains.open() as chain:
+    async with chains.open() as chain:
         sightings = []
         for _ in range(200):
             sightings.append(await chain.look(Signature("unknown")))
@@ -188,20 +188,20 @@ async def test_height_is_not_slot_and_neither_goes_back(chains: ChainRig) -> Non
 
 @in_loop
 async def test_an_unknown_signature_has_no_outcome(chains: ChainRig) -> None:
-    with chains.open() as chain:
+    async with chains.open() as chain:
         await chain.ping()
         assert (await chain.look(Signature("never signed"))).outcome is None
 
 
 @in_loop
 async def test_what_settled_is_remembered_by_the_next_engine(chains: ChainRig) -> None:
-    with chains.open() as chain:
+    async with chains.open() as chain:
         tx = await signed(chain)
         await chain.broadcast(tx)
         fill = await outcome(chain, tx)
         assert isinstance(fill, Fill)
-    with chains.open() as chain:
+    async with chains.open() as chain:
         assert await outcome(chain, tx) == fill
         await chain.broadcast(tx)
         chains.pass_slots(5)
-        assert len(chain.settlements()) == 1
+        assert len(chains.network.settlements()) == 1

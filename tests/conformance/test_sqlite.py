@@ -2,18 +2,21 @@
 
 import asyncio
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
 
 from fillwright.adapters.sqlite import SqliteStore
 from fillwright.errors import Code, FillwrightError
-from fillwright.ports import Page
+from fillwright.ports import Page, Stored
 from tests.conformance.rigs import SqliteRig, in_loop
 from tests.conformance.samples import HandClock, accepted, new_order
 
@@ -91,6 +94,39 @@ async def test_a_busy_file_is_an_expected_failure_and_passes(rig: SqliteRig) -> 
             )
             assert [getattr(result, "code", None) for result in results] == [Code.STORE_UNAVAILABLE] * 3
         assert (await store.create(new_order(accepted("o-0")))).is_new
+
+
+@in_loop
+async def test_a_full_disk_is_an_expected_failure_and_passes(rig: SqliteRig) -> None:
+    """By the system's own limit on the size of a file. tests/power does worse to a disk."""
+    async with rig.open() as store:
+        with _no_file_beyond(200_000):
+            calls = [store.create(new_order(accepted(f"o-{n:03}"))) for n in range(600)]
+            results = await asyncio.gather(*calls, return_exceptions=True)
+        codes = Counter(getattr(result, "code", None) for result in results)
+        assert codes.keys() == {None, Code.STORE_UNAVAILABLE}
+        kept = {order.id for order in await store.page(Page(account="alice", limit=1_000))}
+        assert kept == {f"o-{n:03}" for n, result in enumerate(results) if isinstance(result, Stored)}
+        assert (await store.create(new_order(accepted("after")))).is_new
+
+
+@contextmanager
+def _no_file_beyond(size: int) -> Iterator[None]:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_file_that_cannot_be_opened_is_an_expected_failure(tmp_path: Path) -> None:
+    nonsense = tmp_path / "orders.db"
+    nonsense.write_text("not a database " * 100)
+    for path in (nonsense, tmp_path, tmp_path / "nowhere" / "orders.db"):
+        with pytest.raises(FillwrightError, match=str(path)) as refused:
+            SqliteStore(path, HandClock(), lease_s=10)
+        assert refused.value.code is Code.STORE_UNAVAILABLE
 
 
 @in_loop

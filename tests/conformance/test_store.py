@@ -31,7 +31,7 @@ from fillwright.order import (
     replay,
     transition,
 )
-from fillwright.ports import Conflict, Page, Store, Stored
+from fillwright.ports import Backlog, Conflict, Page, Store, Stored
 from fillwright.units import Atoms, Bps, Millis, OrderId, Signature
 from tests.conformance.rigs import LEASE_S, StoreRig, in_loop
 from tests.conformance.samples import (
@@ -513,6 +513,42 @@ async def test_due_names_exactly_what_a_claim_would_take(stores: StoreRig) -> No
             order.id for order in orders if order.due_at is not None and order.due_at <= now and order.worker != "other"
         ]
         assert claimed == sorted(expected)
+
+
+@in_loop
+async def test_the_backlog_is_what_waits_for_a_first_look(stores: StoreRig) -> None:
+    """Not what is driven, over, or not yet due; it ages by the store's clock, from when it could have been taken."""
+    async with stores.open() as store:
+        assert await store.backlog(10) == Backlog(0, 0.0)
+        now = stores.now()
+        for n, status in enumerate(Status):
+            await kept(store, status, f"o-{n}", at=now - 60_000)
+        first = accepted("paused", at=now - 60_000)
+        routing = walked(first, [Started])[-1]
+        event = Aborted(problem=PASSING, retry_at=Millis(now + 5_000))
+        paused = Recorded(transition(routing.order, event, now), event)
+        await keep(store, [first, routing, paused])
+        backlog = await store.backlog(10)
+        assert backlog.waiting == 1
+        assert 60 <= backlog.oldest_s < 65
+        await stores.pass_time(20)
+        backlog = await store.backlog(10)
+        assert backlog.waiting == 2
+        assert 80 <= backlog.oldest_s < 85
+        await store.claim([OrderId("o-0")], "w-1")
+        backlog = await store.backlog(10)
+        assert backlog.waiting == 1
+        assert 15 <= backlog.oldest_s < 20, "since it was due, not since it was accepted"
+
+
+@in_loop
+async def test_a_long_backlog_is_counted_up_to_the_limit(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        now = stores.now()
+        firsts = [accepted(f"o-{n}", at=now - 1_000 * (9 - n)) for n in range(9)]
+        await asyncio.gather(*(store.create(new_order(first)) for first in firsts))
+        assert [(await store.backlog(limit)).waiting for limit in (3, 9, 20)] == [3, 9, 9]
+        assert 9 <= (await store.backlog(3)).oldest_s < 14
 
 
 # --- accounts -----------------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from fillwright.order import Leg, Mode, Order, Reclaimed, Recorded, SignedTx, St
 from fillwright.policy import Policy
 from fillwright.ports import Chain, Instruction, Queue, Sighting, Snapshot, Venue
 from fillwright.units import Atoms, Bps, Mint, OrderId, Signature
+from fillwright.wire.frames import news_of
 from fillwright.worker import Failure, Worker
 from tests.conformance.samples import LoopClock, accepted, new_order
 from tests.simulation.loop import SimLoop, run
@@ -55,15 +56,23 @@ class Plant:
         self.clock = LoopClock(loop)
         self.policy = policy
         self.preset = preset
-        self.store = Fickle(folder / "orders.db", self.clock, lease_s=policy.lease_s)
+        self._folder = folder
+        self._stores: list[Fickle] = []
+        self.open_store()
         self.chain = SimChain(folder / "chain.db", self.clock, default_market(1), preset, seed=1)
         self.queue = LocalQueue()
         self.venues: list[Venue] = [self.venue(name) for name in ("raydium", "meteora")]
         self.failures: list[Failure] = []
         self.seen: list[Recorded] = []
 
+    def open_store(self) -> None:
+        """As another process would, on the same file."""
+        self.store = Fickle(self._folder / "orders.db", self.clock, lease_s=self.policy.lease_s)
+        self._stores.append(self.store)
+
     def close(self) -> None:
-        self.store.close()
+        for store in self._stores:
+            store.close()
         self.chain.close()
 
     def venue(self, name: str) -> SimVenue:
@@ -79,6 +88,7 @@ class Plant:
             policy=self.policy,
             hubs=HUBS,
             observe=self.seen.append,
+            news_of=news_of,
         )
         return Worker(name, executor, queue or self.queue, self.failures.append)
 
@@ -350,6 +360,7 @@ def test_a_killed_worker_s_orders_are_finished_by_another(simulation: Simulation
         ids = await plant.submit(6)
         await asyncio.sleep(after_s)
         plant.loop.kill("first")
+        plant.open_store()  # the old one died with its process, perhaps in the middle of a commit
         heir = plant.worker("w-2", queue=LocalQueue())
         running = asyncio.create_task(heir.run())
         await plant.until_ended(ids)
@@ -381,7 +392,7 @@ class Clumsy(Venue):
         return await self._venue.build(leg, mode=mode, limit=limit)
 
 
-def test_an_unexpected_failure_costs_that_order_a_pause_and_the_others_nothing(simulation: Simulation) -> None:
+def test_an_unexpected_failure_costs_those_orders_a_pause_and_the_worker_nothing(simulation: Simulation) -> None:
     async def scenario(plant: Plant) -> None:
         plant.venues = [Clumsy(plant.venue("raydium"), failures=2)]
         worker = plant.worker("w-1")
@@ -391,9 +402,7 @@ def test_an_unexpected_failure_costs_that_order_a_pause_and_the_others_nothing(s
         await stopped(worker, running)
         assert await plant.statuses(ids) == {Status.CONFIRMED: 4}
         plant.settled_once(ids)
-        assert [(failure.where, type(failure.error)) for failure in plant.failures] == [
-            ("drive", ZeroDivisionError)
-        ] * 2
+        assert {(failure.where, type(failure.error)) for failure in plant.failures} == {("drive", ZeroDivisionError)}
         assert {failure.order_id for failure in plant.failures} <= set(ids)
 
     simulation.run(scenario)

@@ -1,8 +1,6 @@
 """The real server as its own process, to be started, killed and audited."""
 
-import os
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -10,11 +8,8 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-
-def free_port() -> int:
-    with closing(socket.socket()) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.servers.fleet import INHERITED
+from tests.servers.machine import free_port
 
 
 @dataclass
@@ -33,7 +28,7 @@ class Server:
     def start(self) -> None:
         """Returns once it accepts connections."""
         env = {
-            "PATH": os.environ["PATH"],
+            **INHERITED,
             "PORT": str(self.port),
             "FILLWRIGHT_DATA": str(self.folder),
             "FILLWRIGHT_LOG_LEVEL": "WARNING",

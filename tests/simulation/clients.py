@@ -13,8 +13,8 @@ import msgspec
 
 from fillwright.engine import Engine, Submission
 from fillwright.errors import RETRYABLE, Code, FillwrightError
-from fillwright.order import Order, Recorded, Status
-from fillwright.ports import Stored
+from fillwright.order import Order, Status
+from fillwright.ports import News, Stored
 from fillwright.units import Atoms, OrderId
 from tests.simulation.hosts import Host, answer
 from tests.simulation.invariants import Witness
@@ -155,14 +155,14 @@ class Clients:
     async def _watch(self, order_id: OrderId) -> None:
         """Follow the order to its end over as many connections as it takes."""
         await asyncio.sleep(self.random.choice((0.0, 0.0, 30.0)) * self.random.random())
-        seen: list[Recorded] = []
-        while not (seen and seen[-1].order.is_terminal):
+        seen: list[News] = []
+        while not (seen and seen[-1].ended):
             host = self._network.pick()
             if host is not None:
                 connection = Connection(host)
                 await self._stay(connection, self._serve(connection, order_id, seen))
             await asyncio.sleep(self.random.uniform(0, 1))
-        if seen != self._witness.states[order_id]:
+        if len(seen) != len(self._witness.states[order_id]):
             self._witness.violate("I3", f"a watcher of {order_id} has not seen all of it")
         self._witness.counts["watches"] += 1
 
@@ -175,19 +175,19 @@ class Clients:
         if not task.done():
             task.cancel()
 
-    async def _serve(self, connection: Connection, order_id: OrderId, seen: list[Recorded]) -> None:
+    async def _serve(self, connection: Connection, order_id: OrderId, seen: list[News]) -> None:
         """The host's side of a stream."""
-        stream: AsyncIterator[Recorded] = connection.host.engine.watch(ACCOUNT, order_id, len(seen))
+        stream: AsyncIterator[News] = connection.host.engine.watch(ACCOUNT, order_id, len(seen))
         try:
-            async for recorded in stream:
+            async for news in stream:
                 if not connection.open:
                     return
-                if recorded.order.seq != len(seen) + 1:
-                    why = f"seq {recorded.order.seq} after {len(seen)}"
+                if news.seq != len(seen) + 1:
+                    why = f"seq {news.seq} after {len(seen)}"
                     self._witness.violate("I3", f"a watcher of {order_id} was sent {why}")
-                if not self._witness.knows(recorded):
+                if not self._witness.knows(news):
                     self._witness.violate("I9", f"a watcher of {order_id} was sent what is not committed")
-                seen.append(recorded)
+                seen.append(news)
         except FillwrightError as error:
             if error.code not in RETRYABLE:
                 self._witness.violate("I1", f"watching {order_id}: {error.code} {error}")
@@ -207,14 +207,14 @@ class Clients:
         """The host's side of a stream of all orders: each order's events in order, without gap or repetition."""
         last: dict[OrderId, int] = {}
         try:
-            async for recorded in connection.host.engine.watch_all(ACCOUNT):
-                order = recorded.order
-                if order.seq != last.get(order.id, order.seq - 1) + 1:
-                    why = f"seq {order.seq} after {last[order.id]}"
-                    self._witness.violate("I3", f"a watcher of all was sent {why} of {order.id}")
-                if not self._witness.knows(recorded):
-                    self._witness.violate("I9", "a watcher of all was sent what is not committed")
-                last[order.id] = order.seq
+            async with connection.host.engine.watch_all(ACCOUNT) as arriving:
+                async for news in (each async for batch in arriving for each in batch):
+                    if news.seq != last.get(news.order_id, news.seq - 1) + 1:
+                        why = f"seq {news.seq} after {last[news.order_id]}"
+                        self._witness.violate("I3", f"a watcher of all was sent {why} of {news.order_id}")
+                    if not self._witness.knows(news):
+                        self._witness.violate("I9", "a watcher of all was sent what is not committed")
+                    last[news.order_id] = news.seq
         except FillwrightError as error:
             if error.code not in RETRYABLE:
                 self._witness.violate("I1", f"watching all: {error.code} {error}")

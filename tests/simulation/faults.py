@@ -114,10 +114,10 @@ class WorldChain(SimChain):
 
     def may_land(self, tx: SignedTx) -> bool:
         """The truth that no node tells: whether these bytes can still change the ledger."""
-        self._produce_blocks()
-        return self._outcome(tx.signature) is None and self.height() <= tx.last_valid_height
+        self.produce_blocks()
+        return self.outcome(tx.signature) is None and self.height() <= tx.last_valid_height
 
     def truth(self, signature: Signature) -> object:
         """The fill, the rejection, or None."""
-        self._produce_blocks()
-        return self._outcome(signature)
+        self.produce_blocks()
+        return self.outcome(signature)

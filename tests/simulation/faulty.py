@@ -15,7 +15,7 @@ from fillwright.adapters.sim.chain import height_at
 from fillwright.adapters.sqlite import SqliteStore
 from fillwright.errors import Code, FillwrightError
 from fillwright.order import Leg, Mode, Order, Recorded, SignedTx, Stamped
-from fillwright.ports import Conflict, Inbox, Instruction, NewOrder, Page, Sighting, Snapshot, Stored
+from fillwright.ports import Backlog, Conflict, Inbox, Instruction, NewOrder, News, Page, Sighting, Snapshot, Stored
 from fillwright.units import Atoms, Mint, OrderId, Signature
 from tests.simulation.faults import Dice, WorldChain
 
@@ -25,7 +25,7 @@ T = TypeVar("T")
 class Witness(Protocol):
     """Who is told what passes through the ports."""
 
-    def published(self, recorded: Recorded) -> None: ...
+    def published(self, news: News) -> None: ...
 
     def broadcast(self, tx: SignedTx) -> None: ...
 
@@ -67,6 +67,9 @@ class FaultyStore:
 
     async def due(self, worker: str, limit: int) -> list[OrderId]:
         return await self._faulty(lambda: self._inner.due(worker, limit))
+
+    async def backlog(self, limit: int) -> Backlog:
+        return await self._faulty(lambda: self._inner.backlog(limit))
 
     async def heartbeat(self, worker: str) -> None:
         await self._faulty(lambda: self._inner.heartbeat(worker))
@@ -111,6 +114,10 @@ class FaultyQueue:
     def depth(self) -> int:
         return self._inner.depth()
 
+    @property
+    def dropped(self) -> int:
+        return self._inner.dropped
+
     def _later(self, order_id: OrderId) -> None:
         loop = asyncio.get_running_loop()
         put = self._inner.put
@@ -125,10 +132,10 @@ class FaultyBus:
         self._dice = dice
         self._witness = witness
 
-    async def publish(self, recorded: Sequence[Recorded]) -> None:
-        for each in recorded:
+    async def publish(self, news: Sequence[News]) -> None:
+        for each in news:
             self._witness.published(each)
-        for each in recorded:
+        for each in news:
             if self._dice.strikes("bus.drop"):
                 continue
             if self._dice.strikes("bus.reorder"):
@@ -139,10 +146,14 @@ class FaultyBus:
     def subscribe(self, order_id: OrderId | None) -> AbstractAsyncContextManager[Inbox]:
         return self._inner.subscribe(order_id)
 
-    def _later(self, recorded: Recorded) -> None:
+    @property
+    def dropped(self) -> int:
+        return self._inner.dropped
+
+    def _later(self, news: News) -> None:
         loop = asyncio.get_running_loop()
         publish = self._inner.publish
-        loop.call_later(self._dice.random.uniform(0.01, 5), lambda: _ignore(loop.create_task(publish([recorded]))))
+        loop.call_later(self._dice.random.uniform(0.01, 5), lambda: _ignore(loop.create_task(publish([news]))))
 
 
 class FaultyVenue:

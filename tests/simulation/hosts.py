@@ -16,10 +16,12 @@ from fillwright.adapters.sqlite import SqliteStore
 from fillwright.engine import Engine
 from fillwright.errors import FillwrightError
 from fillwright.executor import Executor
+from fillwright.guard import GuardedVenue
 from fillwright.order import Recorded
 from fillwright.policy import Policy
 from fillwright.tokens import Tokens
 from fillwright.units import Millis
+from fillwright.wire.frames import news_of
 from fillwright.worker import Failure, Worker
 from tests.simulation.faults import Dice, WorldChain
 from tests.simulation.faulty import FaultyBus, FaultyChain, FaultyQueue, FaultyStore, FaultyVenue
@@ -93,16 +95,18 @@ class Host:
             FaultyVenue(SimVenue(venue, chain, self.clock, preset, loop.seed), dice, policy.quote_timeout_s)
             for venue in VENUES
         ]
+        guarded = [GuardedVenue(venue, self.clock, policy) for venue in venues]
         queue = FaultyQueue(dice)
         executor = Executor(
             store=FaultyStore(self._store, dice, witness),
             bus=FaultyBus(dice, witness),
-            venues=venues,
+            venues=guarded,
             chain=FaultyChain(chain, dice, witness, policy.chain_timeout_s),
             clock=self.clock,
             policy=policy,
             hubs=HUBS,
             observe=_nothing,
+            news_of=news_of,
         )
         crew = Worker(worker, executor, queue, self._failed)
         self.engine = Engine(

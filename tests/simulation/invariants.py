@@ -25,7 +25,9 @@ from fillwright.order import (
     transition,
 )
 from fillwright.policy import Policy
+from fillwright.ports import News
 from fillwright.units import Millis, OrderId
+from fillwright.wire.frames import news_of
 from tests.simulation.faults import WorldChain
 from tests.simulation.loop import SimLoop
 from tests.simulation.rules import Knowledge, objections, tx_of
@@ -55,6 +57,7 @@ class Witness:
         self.counts: Counter[str] = Counter()
         self.known = Knowledge(chain=chain, policy=policy, lives=self._lives)
         self._rows: dict[OrderId, tuple[Any, ...]] = {}
+        self._news: dict[tuple[OrderId, int], News] = {}
         self._loop = loop
         self._lease_ms = policy.lease_s * 1_000
         self._now = now
@@ -75,17 +78,22 @@ class Witness:
     def last(self, order_id: OrderId) -> Order:
         return self.states[order_id][-1].order
 
-    def knows(self, recorded: Recorded) -> bool:
+    def knows(self, news: News) -> bool:
         """Whether exactly this was committed."""
-        states = self.states.get(recorded.order.id, [])
-        seq = recorded.order.seq
-        return 1 <= seq <= len(states) and states[seq - 1] == recorded
+        states = self.states.get(news.order_id, [])
+        return 1 <= news.seq <= len(states) and self._told_as(states[news.seq - 1]) == news
+
+    def _told_as(self, recorded: Recorded) -> News:
+        key = (recorded.order.id, recorded.order.seq)
+        if key not in self._news:
+            self._news[key] = news_of(recorded)
+        return self._news[key]
 
     # --- told by the ports and the clients ----------------------------------------------------------------
 
-    def published(self, recorded: Recorded) -> None:
-        if not self.knows(recorded):
-            self.violate("I9", f"published before it was committed: {_line(recorded)}")
+    def published(self, news: News) -> None:
+        if not self.knows(news):
+            self.violate("I9", f"published before it was committed: {news}")
 
     def broadcast(self, tx: SignedTx) -> None:
         order_id = tx_of(tx.raw).order_id

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from fillwright.adapters.sim.chain import SimTx
+from fillwright.adapters.sim.transactions import SimTx
 from fillwright.order import (
     TERMINAL,
     Accepted,

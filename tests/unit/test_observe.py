@@ -183,10 +183,16 @@ def test_a_survived_failure_is_counted_and_logged_with_its_trace(
 
 
 def test_the_load_is_what_it_was_last_told(registry: CollectorRegistry, observer: Observer) -> None:
-    observer.load(driving=7, waiting=2)
-    observer.load(driving=3, waiting=0)
+    observer.load(driving=7, hints=2, waiting=5, oldest_s=1.5)
+    observer.load(driving=3, hints=0, waiting=4, oldest_s=0.5)
     assert count(registry, "fillwright_orders_driving") == 3
     assert count(registry, "fillwright_queue_depth") == 0
+    assert count(registry, "fillwright_orders_waiting") == 4
+    assert count(registry, "fillwright_oldest_seconds") == 0.5
+    observer.trouble(resting={"raydium": True}, dropped={"hints": 0})
+    observer.trouble(resting={"raydium": False}, dropped={"hints": 3})
+    assert count(registry, "fillwright_venue_resting", venue="raydium") == 0
+    assert count(registry, "fillwright_dropped", what="hints") == 3
 
 
 def test_every_event_has_a_name_of_its_own() -> None:

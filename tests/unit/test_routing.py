@@ -571,3 +571,33 @@ def test_whatever_the_costs_no_route_is_worse_than_a_single_pool(
             assert route.amount_out - extra >= quote.amount_out
         elif quote.problem is None:
             assert route.amount_in + extra <= quote.amount_in
+
+
+def test_a_router_that_remembers_answers_as_one_that_does_not() -> None:
+    """The same swap again, another size, way, cap, latency or moment: never a route of something else."""
+    router, sides = Router(), ((amm(*CHEAP),), (cpmm(*reversed(DEAR)),))
+    wishes = [
+        intent_of(amount=Atoms(amount), mode=mode, slippage_bps=Bps(bps), **limits)
+        for amount in (10**9, 2 * 10**9)
+        for mode in Mode
+        for bps in (100, 300)
+        for limits in ({}, {"max_legs": 1}, {"max_price_impact_bps": Bps(1)})
+    ]
+    for slot, latency_ms in ((7, 3), (8, 3), (8, 4)):
+        time = ChainTime(slot=slot, unix_seconds=slot)
+        offers = [Offer(venue=pools[0].venue, latency_ms=Millis(latency_ms), pools=pools, time=time) for pools in sides]
+        for now, wish in enumerate(wishes + wishes):
+            remembered = router.best_route(wish, offers, Millis(now), LIMITS)
+            assert remembered == best_route(wish, offers, Millis(now), LIMITS)
+
+
+def test_more_than_an_order_can_carry_is_not_promised() -> None:
+    """The chain counts to 2^64-1: such a fill would leave its order submitted for ever, for it could not be stored."""
+    most = 2**63 - 1
+    generous = offer(amm(2**40, 2**64 - 1))
+    assert found(intent_of(amount=Atoms(2**39)), generous).amount_out <= most
+    problem = refused(intent_of(amount=Atoms(2**43)), generous).problem
+    assert (problem.code, str(most) in problem.detail) == (Code.POOL_LIQUIDITY, True)
+    dear = offer(amm(2**64 - 1, 2**40))
+    problem = refused(intent_of(mode=Mode.EXACT_OUT, amount=Atoms(2**40 - 2**37)), dear).problem
+    assert problem.code is Code.POOL_LIQUIDITY

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fillwright.api.encoded import EncodedFrames, spoken
+from fillwright.dialects import spoken
 from fillwright.errors import Code, FillwrightError, Problem
 from fillwright.order import (
     Accepted,
@@ -23,7 +23,6 @@ from fillwright.order import (
     Lapsed,
     Leg,
     Mode,
-    Order,
     Quote,
     Recorded,
     Route,
@@ -38,7 +37,7 @@ from fillwright.order import (
 from fillwright.tokens import Tokens
 from fillwright.units import Atoms, Bps, Millis, Mint, OrderId, Signature
 from fillwright.wire import parse_time, rfc3339
-from fillwright.wire.frames import frame_of
+from fillwright.wire.frames import frame_of, news_of
 from fillwright.wire.reading import Refused, read_object
 from fillwright.wire.requests import Asked, fingerprint, parse_order
 from fillwright.wire.resources import (
@@ -147,7 +146,7 @@ def shown(value: Any) -> Any:
 
 
 def dialect_c(history: list[Recorded]) -> list[Any]:
-    return [json.loads(frame) for recorded in history for frame in spoken(recorded)]
+    return [json.loads(frame) for recorded in history for frame in spoken(news_of(recorded).frame)]
 
 
 @pytest.mark.parametrize(
@@ -168,14 +167,15 @@ def test_goldens(name: str, view: Any) -> None:
 
 @given(walks())
 def test_every_order_can_be_shown_at_every_step(history: list[Recorded]) -> None:
-    frames = EncodedFrames()
     for index, recorded in enumerate(history, 1):
         order = recorded.order
         frame = shown(frame_of(recorded))
         assert (frame["seq"], frame["status"], frame["type"]) == (index, order.status, "event")
-        assert [json.loads(each) for each in frames.of(recorded)] == [frame]
-        assert frames.of(recorded) is frames.of(recorded)
-        assert [json.loads(each).get("seq") for each in spoken(recorded)][-1] == index
+        news = news_of(recorded)
+        assert json.loads(news.frame) == frame
+        assert (news.order_id, news.account, news.seq) == (order.id, order.account, index)
+        assert news.ended == order.is_terminal
+        assert [json.loads(each).get("seq") for each in spoken(news.frame)][-1] == index
         assert ("executedPrice" in frame) == (order.status == "confirmed")
         assert ("minOut" in frame or "maxIn" in frame) == (order.status == "submitted")
         assert shown(order_view(order))["status"] == order.status
@@ -186,18 +186,6 @@ def test_every_order_can_be_shown_at_every_step(history: list[Recorded]) -> None
     route = last_route(history)
     if route is not None:
         assert shown(preview_view(history[-1].order.intent, route))["route"]["legs"]
-
-
-def test_the_oldest_frames_leave_the_cache_first() -> None:
-    frames = EncodedFrames()
-    first = story()[0]
-    kept = frames.of(first)
-    for number in range(5_000):
-        order: Order = msgspec.structs.replace(first.order, id=OrderId(str(number)))
-        frames.of(Recorded(order, first.event))
-    again = frames.of(first)
-    assert again is not kept
-    assert again == kept
 
 
 def split(bound: int, *, mode: Mode = Mode.EXACT_IN) -> tuple[Intent, Route]:

@@ -1,20 +1,22 @@
-"""Queue, bus and clock of a single process.
+"""Queue, bus, clock and entropy of a single process.
 
 Decides: how many hints and events may wait. Must never: hold what is not stored elsewhere; all of it may vanish.
 """
 
 import asyncio
+import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final
 
-from fillwright.order import Recorded
+from fillwright.adapters.inboxes import INBOX_MAX, Inbox, Inboxes
+from fillwright.ports import News
 from fillwright.units import Millis, OrderId
 
 _HINTS_MAX: Final = 100_000
-_INBOX_MAX: Final = 4_096
+_ENTROPY_SIZE: Final = 512
 
 
 class SystemClock:
@@ -33,16 +35,31 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
+class SystemEntropy:
+    """The machine's random bytes, asked for in larger pieces: each question is a system call."""
+
+    def __init__(self) -> None:
+        self._bytes = b""
+
+    def __call__(self, size: int, /) -> bytes:
+        if len(self._bytes) < size:
+            self._bytes = os.urandom(max(size, _ENTROPY_SIZE))
+        drawn, self._bytes = self._bytes[:size], self._bytes[size:]
+        return drawn
+
+
 class LocalQueue:
     """Order ids in memory. When full, a hint is forgotten: the sweep finds the order."""
 
     def __init__(self, hints_max: int = _HINTS_MAX) -> None:
+        self.dropped = 0
         self._hints: deque[OrderId] = deque()
         self._hints_max = hints_max
         self._arrived = asyncio.Event()
 
     async def put(self, order_ids: Sequence[OrderId]) -> None:
         room = self._hints_max - len(self._hints)
+        self.dropped += max(len(order_ids) - room, 0)
         self._hints.extend(order_ids[:room])
         if self._hints:
             self._arrived.set()
@@ -57,54 +74,19 @@ class LocalQueue:
         return len(self._hints)
 
 
-class LocalInbox:
-    """A bounded inbox. A reader that falls behind loses events, and is told (`overflowed`)."""
-
-    def __init__(self, capacity: int) -> None:
-        self.overflowed = False
-        self._waiting: deque[Recorded] = deque()
-        self._capacity = capacity
-        self._arrived = asyncio.Event()
-
-    def deliver(self, recorded: Recorded) -> None:
-        if len(self._waiting) >= self._capacity:
-            self.overflowed = True
-            return
-        self._waiting.append(recorded)
-        self._arrived.set()
-
-    async def next(self, within_s: float) -> Recorded | None:
-        if not self._waiting:
-            self._arrived.clear()
-            try:
-                async with asyncio.timeout(within_s):
-                    await self._arrived.wait()
-            except TimeoutError:
-                return None
-        return self._waiting.popleft()
-
-
 class LocalBus:
     """Events to the subscribers of this process, by order or all."""
 
-    def __init__(self, inbox_max: int = _INBOX_MAX) -> None:
-        self._inboxes: dict[OrderId | None, set[LocalInbox]] = {None: set()}
-        self._inbox_max = inbox_max
+    dropped = 0
+    """Nothing lies between publishing and the inboxes; what an inbox cannot hold, its reader is told."""
 
-    async def publish(self, recorded: Sequence[Recorded]) -> None:
-        for each in recorded:
-            for inbox in self._inboxes.get(each.order.id, ()):
-                inbox.deliver(each)
-            for inbox in self._inboxes[None]:
-                inbox.deliver(each)
+    def __init__(self, inbox_max: int = INBOX_MAX) -> None:
+        self._inboxes = Inboxes(inbox_max)
+
+    async def publish(self, news: Sequence[News]) -> None:
+        self._inboxes.deliver(news)
 
     @asynccontextmanager
-    async def subscribe(self, order_id: OrderId | None) -> AsyncIterator[LocalInbox]:
-        inbox = LocalInbox(self._inbox_max)
-        self._inboxes.setdefault(order_id, set()).add(inbox)
-        try:
+    async def subscribe(self, order_id: OrderId | None) -> AsyncIterator[Inbox]:
+        with self._inboxes.opened(order_id) as inbox:
             yield inbox
-        finally:
-            self._inboxes[order_id].discard(inbox)
-            if order_id is not None and not self._inboxes[order_id]:
-                del self._inboxes[order_id]

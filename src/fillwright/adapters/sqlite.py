@@ -10,6 +10,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
 from importlib import resources
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -18,7 +19,7 @@ import msgspec
 
 from fillwright.errors import Code, FillwrightError, Problem
 from fillwright.order import Event, Fill, Intent, Order, Recorded, Route, SignedTx, Stamped, Status, claim
-from fillwright.ports import Clock, Conflict, NewOrder, Page, Stored
+from fillwright.ports import Backlog, Clock, Conflict, NewOrder, Page, Stored
 from fillwright.units import Atoms, Millis, OrderId, Signature
 
 T = TypeVar("T")
@@ -59,17 +60,29 @@ _CLAIMABLE: Final = (
     "due_at <= :now AND (worker IS NULL OR worker = :worker"
     " OR NOT EXISTS (SELECT 1 FROM workers WHERE name = orders.worker AND seen_at > :dead_since))"
 )
+_BACKLOG: Final = (  # what is due at once has waited since its last event
+    "SELECT count(*), min(since) FROM (SELECT max(due_at, updated_at) AS since FROM orders"
+    " WHERE status = 'pending' AND due_at <= ? ORDER BY due_at, id LIMIT ?)"
+)
 
 
 class SqliteStore:
-    """See ports.Store. One instance a process; `close` it after its last call."""
+    """See ports.Store. One instance a process; `close` it after its last call.
+
+    Opening raises FillwrightError(STORE_UNAVAILABLE) where the file or its disk fails, and may be repeated.
+    """
 
     def __init__(self, path: Path, clock: Clock, *, lease_s: float) -> None:
         self._clock = clock
         self._lease_ms = round(lease_s * 1_000)
-        self._writer = _connect(path)
-        _migrate(self._writer)
-        self._reader = _connect(path)
+        try:
+            with ExitStack() as opened:
+                self._writer = self._connect(path, opened)
+                _migrate(self._writer)
+                self._reader = self._connect(path, opened)
+                self._opened = opened.pop_all()
+        except sqlite3.Error as error:
+            raise FillwrightError(Code.STORE_UNAVAILABLE, f"cannot open {path}: {error}") from error
         self._write_thread = ThreadPoolExecutor(1, "sqlite-write")
         self._read_thread = ThreadPoolExecutor(1, "sqlite-read")
         self._pending: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
@@ -78,8 +91,18 @@ class SqliteStore:
     def close(self) -> None:
         self._write_thread.shutdown()
         self._read_thread.shutdown()
-        self._reader.close()
-        self._writer.close()
+        self._opened.close()
+
+    def _connect(self, path: Path, opened: ExitStack) -> sqlite3.Connection:
+        connection = opened.enter_context(closing(self._open(path)))
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
+        return connection
+
+    def _open(self, path: Path) -> sqlite3.Connection:
+        return sqlite3.connect(path, timeout=_LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False)
 
     # --- port ---------------------------------------------------------------------------------------------
 
@@ -124,6 +147,11 @@ class SqliteStore:
         sql = f"SELECT id FROM orders WHERE {_CLAIMABLE} ORDER BY due_at, id LIMIT :limit"
         rows = await self._read(sql, {**self._claimant(worker), "limit": limit})
         return [OrderId(row[0]) for row in rows]
+
+    async def backlog(self, limit: int) -> Backlog:
+        now = self._clock.now()
+        ((waiting, since),) = await self._read(_BACKLOG, (now, limit))
+        return Backlog(waiting, 0.0 if since is None else max(0, now - since) / 1_000)
 
     async def ping(self) -> None:
         await self._read("SELECT 1", ())
@@ -271,6 +299,8 @@ class SqliteStore:
         try:
             self._writer.execute("COMMIT")
         except sqlite3.Error as error:
+            # Undone for now, yet it may lie whole in the log: until the next commit takes its place there, a crash
+            # brings it back. So the outcome is unknown, and that is what the callers are told.
             self._roll_back()
             return [_translated(error) for _ in statements]
         return outcomes
@@ -285,15 +315,6 @@ class SqliteStore:
             return await loop.run_in_executor(self._read_thread, lambda: self._reader.execute(sql, values).fetchall())
         except sqlite3.Error as error:
             raise _translated(error) from error
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, timeout=_LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA foreign_keys = ON")
-    connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
-    return connection
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

@@ -3,6 +3,6 @@
 Decides: addresses, status codes, headers and sockets. Must never: know an adapter, or decide about an order.
 """
 
-from fillwright.api.app import make_app
+from fillwright.api.app import make_app, make_probes
 
-__all__ = ["make_app"]
+__all__ = ["make_app", "make_probes"]

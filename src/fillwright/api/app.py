@@ -9,10 +9,10 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from fillwright.api.edge import BODY_MAX, make_edge
-from fillwright.api.encoded import EncodedFrames
 from fillwright.api.legacy import Legacy
 from fillwright.api.orders import Orders
 from fillwright.api.pages import Pages
+from fillwright.api.probes import Probes
 from fillwright.api.sockets import Sockets
 from fillwright.api.stream import Stream
 from fillwright.engine import Engine
@@ -20,15 +20,22 @@ from fillwright.engine import Engine
 
 def make_app(engine: Engine, *, registry: CollectorRegistry, request_id: Callable[[], str]) -> web.Application:
     """The application of one engine. Its shutdown tells every open socket to come back later."""
-    app = web.Application(middlewares=[make_edge(request_id)], client_max_size=BODY_MAX)
-    sockets, frames = Sockets(), EncodedFrames()
+    app = make_probes(engine, registry=registry, request_id=request_id)
+    sockets = Sockets()
     app.add_routes(Orders(engine).routes())
-    app.add_routes(Stream(engine, sockets, frames).routes())
-    app.add_routes(Legacy(engine, sockets, frames).routes())
-    app.add_routes(Pages(engine, registry).routes())
+    app.add_routes(Stream(engine, sockets).routes())
+    app.add_routes(Legacy(engine, sockets).routes())
+    app.add_routes(Pages().routes())
 
     async def close_sockets(_: web.Application) -> None:
         await sockets.close()
 
     app.on_shutdown.append(close_sockets)
+    return app
+
+
+def make_probes(engine: Engine, *, registry: CollectorRegistry, request_id: Callable[[], str]) -> web.Application:
+    """Health and metrics alone, for a process that only works."""
+    app = web.Application(middlewares=[make_edge(request_id)], client_max_size=BODY_MAX)
+    app.add_routes(Probes(engine, registry).routes())
     return app

@@ -11,14 +11,12 @@ import msgspec
 from aiohttp import web
 
 from fillwright.api.edge import account_of, idempotency_key_of, json_response, members_of, order_id_of
-from fillwright.api.encoded import EncodedFrames, spoken
 from fillwright.api.listing import page_asked
 from fillwright.api.orders import submit
-from fillwright.api.sockets import Socket, Sockets, error_frame
-from fillwright.dialects import Dialect, translate
+from fillwright.api.sockets import Socket, Sockets, Spelling, error_frame, plain
+from fillwright.dialects import Dialect, spoken, translate
 from fillwright.engine import Engine
 from fillwright.errors import Code, FillwrightError
-from fillwright.order import Recorded
 from fillwright.ports import Stored
 from fillwright.units import OrderId
 from fillwright.wire.reading import Fields, Members, read_object
@@ -50,10 +48,9 @@ class OrderList(msgspec.Struct, frozen=True):
 class Legacy:
     """Handlers of one engine."""
 
-    def __init__(self, engine: Engine, sockets: Sockets, frames: EncodedFrames) -> None:
+    def __init__(self, engine: Engine, sockets: Sockets) -> None:
         self._engine = engine
         self._sockets = sockets
-        self._frames = frames
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -102,7 +99,7 @@ class Legacy:
 
         def begin(socket: Socket) -> Callable[[bytes], Awaitable[None]]:
             events = self._engine.watch(account, order_id, after)
-            following = socket.start(socket.follow(events, self._frames.of))
+            following = socket.start(socket.follow(events))
             following.add_done_callback(lambda _: socket.end())
             return _ignore
 
@@ -135,7 +132,7 @@ class Legacy:
         account = account_of(request)
 
         def begin(socket: Socket) -> Callable[[bytes], Awaitable[None]]:
-            following = Following(self._engine, account, socket, self._frames.of)
+            following = Following(self._engine, account, socket)
 
             async def hear(data: bytes) -> None:
                 order_id: OrderId | None = None
@@ -165,11 +162,11 @@ class Legacy:
 class Following:
     """The orders that a shared socket follows."""
 
-    def __init__(self, engine: Engine, account: str, socket: Socket, frames: Callable[[Recorded], list[bytes]]) -> None:
+    def __init__(self, engine: Engine, account: str, socket: Socket, spell: Spelling = plain) -> None:
         self._engine = engine
         self._account = account
         self._socket = socket
-        self._frames = frames
+        self._spell = spell
         self._ids: set[OrderId] = set()
 
     def make_room(self) -> None:
@@ -183,7 +180,7 @@ class Following:
             return
         self._ids.add(order_id)
         events = self._engine.watch(self._account, order_id, after)
-        task = self._socket.start(self._socket.follow(events, self._frames))
+        task = self._socket.start(self._socket.follow(events, self._spell))
         task.add_done_callback(lambda _: self._ids.discard(order_id))
 
 

@@ -1,6 +1,6 @@
-"""Pages and probes: the front door, health, metrics, and a page for each kind of problem.
+"""Pages: the front door, and one for each kind of problem.
 
-Decides: what a person or a prober sees. Must never: load anything from another origin.
+Decides: what a person sees. Must never: load anything from another origin.
 """
 
 from collections.abc import Mapping
@@ -10,16 +10,13 @@ from typing import Final
 
 import msgspec
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from fillwright.api.edge import json_response, wants_page
 from fillwright.api.problems import KINDS, PROBLEMS_PATH
-from fillwright.engine import Engine
 from fillwright.errors import RETRYABLE, Code, FillwrightError
 
 _encode: Final = msgspec.json.Encoder().encode
 _SERVICE: Final = _encode({"status": "ok", "service": "Order Execution Engine"})
-_ALIVE: Final = _encode({"status": "ok"})
 _PAGE_HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": (
         "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
@@ -39,11 +36,9 @@ class ProblemKind(msgspec.Struct, frozen=True):
 
 
 class Pages:
-    """Handlers of one engine. Its files are read once."""
+    """Its files are read once."""
 
-    def __init__(self, engine: Engine, registry: CollectorRegistry) -> None:
-        self._engine = engine
-        self._registry = registry
+    def __init__(self) -> None:
         folder = resources.files("fillwright") / "web"
         self._index = (folder / "index.html").read_bytes()
         self._assets = {name: (folder / name).read_bytes() for name in _ASSETS}
@@ -53,12 +48,6 @@ class Pages:
             web.get("/", self.front),
             web.get("/test", self.to_front),
             web.get("/order-tester.html", self.to_front),
-            web.get("/health", self.ready),
-            web.get("/api/health", self.ready),
-            web.get("/readyz", self.ready),
-            web.get("/livez", self.alive),
-            web.get("/startupz", self.alive),
-            web.get("/metrics", self.metrics),
             web.get(PROBLEMS_PATH + "{code}", self.problem),
             *(web.get(f"/{name}", self.asset) for name in _ASSETS),
         ]
@@ -74,19 +63,6 @@ class Pages:
     async def asset(self, request: web.Request) -> web.Response:
         name = request.path.removeprefix("/")
         return _file(self._assets[name], _ASSETS[name])
-
-    async def alive(self, request: web.Request) -> web.Response:
-        return json_response(_ALIVE)
-
-    async def ready(self, request: web.Request) -> web.Response:
-        """Whether orders can be accepted and executed; each check tells what is wrong."""
-        checks = await self._engine.check()
-        ok = all(verdict == "ok" for verdict in checks.values())
-        body = _encode({"status": "ok" if ok else "unavailable", "checks": checks})
-        return json_response(body, 200 if ok else 503)
-
-    async def metrics(self, request: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def problem(self, request: web.Request) -> web.Response:
         """Where the `type` of a problem document leads."""

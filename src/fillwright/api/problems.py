@@ -57,6 +57,7 @@ KINDS: Final[Mapping[Code, Kind]] = {
     Code.STORE_UNAVAILABLE: Kind(503, "The store is not available"),
     Code.STORE_CONFLICT: Kind(409, "The order moved on meanwhile"),
     Code.ENGINE_DRAINING: Kind(503, "The engine is stopping"),
+    Code.ENGINE_OVERLOADED: Kind(503, "Too many orders are waiting"),
     Code.ENGINE_INTERNAL: Kind(500, "The engine failed unexpectedly"),
     Code.CONFIG_INVALID: Kind(500, "The configuration is not acceptable"),
 }

@@ -1,4 +1,4 @@
-"""One WebSocket: frames out through a bounded queue, messages in within limits, and an orderly end.
+"""One WebSocket: frames out up to a bound, messages in within limits, and an orderly end.
 
 Decides: how far a reader may fall behind, how much a client may send, and the close codes. Must never: let one
 socket's slowness reach another socket or the engine, or grow without bound.
@@ -12,11 +12,11 @@ from contextlib import aclosing
 from typing import Any, Final
 
 import msgspec
-from aiohttp import ClientConnectionResetError, WSMsgType, web
+from aiohttp import WSMsgType, web
 
 from fillwright.api.problems import ProblemView, internal, problem_view
 from fillwright.errors import FillwrightError
-from fillwright.order import Recorded
+from fillwright.ports import News
 
 DONE: Final = 1000
 BROKEN: Final = 1011
@@ -29,17 +29,27 @@ MESSAGE_MAX: Final = 4 * 1024
 """Bytes of one inbound message."""
 MESSAGES_A_SECOND: Final = 20
 PATIENCE_S: Final = 1.0
-"""How long a full queue may stay full: a burst is forgiven, a reader that stands still is not."""
+"""How long a replay waits for a reader that is behind; one that stands still loses its socket."""
 _PING_S: Final = 20.0
 CLOSE_S: Final = 3.0
 """For each step of an orderly end: what is queued, the closing handshake, what the peer has yet to read."""
-_LOOK_S: Final = 0.05
+_LOOK_S: Final = 0.02
+_BUFFER_MAX: Final = 64 * 1024
+"""Bytes that a transport may hold before frames queue here, where they can still be dropped."""
 _LOG: Final = logging.getLogger("fillwright.api")
 
 _encode: Final = msgspec.json.Encoder().encode
 
 Beat = tuple[float, Callable[[], bytes]]
 """A heartbeat: after how many quiet seconds, and what it says."""
+
+
+Spelling = Callable[[bytes], list[bytes]]
+"""An event's frame in a client's dialect."""
+
+
+def plain(frame: bytes) -> list[bytes]:
+    return [frame]
 
 
 class ErrorFrame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel", tag="error"):
@@ -69,51 +79,85 @@ def error_frame(
 
 
 class Socket:
-    """Frames go out by `put`, in order. `end` closes once they are out; `cut` closes now."""
+    """Frames go out in order, straight to the transport while that takes them, else through a bounded queue.
 
-    def __init__(
-        self, response: web.WebSocketResponse, transport: asyncio.WriteTransport | None, beat: Beat | None
-    ) -> None:
+    `end` closes once they are out; `cut` closes now.
+    """
+
+    def __init__(self, response: web.WebSocketResponse, transport: asyncio.WriteTransport, beat: Beat | None) -> None:
         self._response = response
         self._transport = transport
-        self._beat = beat
-        self._frames: deque[bytes] = deque()
-        self._wake = asyncio.Event()
-        self._room = asyncio.Event()
-        self._room.set()
+        self._queue: deque[tuple[bytes, int]] = deque()
+        self._queued = 0
         self._close_code: int | None = None
-        self._writer: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._at_end: list[Callable[[], None]] = []
+        self._loop = asyncio.get_running_loop()
+        self._spoke_at = self._loop.time()
+        self._timer = self._loop.call_later(beat[0], self._beat_if_quiet, *beat) if beat else None
+
+    # --- out ----------------------------------------------------------------------------------------------
+
+    def write(self, wire: bytes, frames: int) -> None:
+        """Send what `on_the_wire` made of so many frames; a reader that is too far behind loses the socket."""
+        if self._close_code is not None or self._transport.is_closing():
+            return
+        self._spoke_at = self._loop.time()
+        if not self._queue and self._transport.get_write_buffer_size() <= _BUFFER_MAX:
+            self._transport.write(wire)
+        elif self._queued + frames > FRAMES_MAX:
+            self.cut(TOO_SLOW)
+        else:
+            if not self._queue:
+                self._loop.call_later(_LOOK_S, self._pump)
+            self._queue.append((wire, frames))
+            self._queued += frames
 
     async def put(self, frame: bytes) -> None:
-        """Queue a frame. A queue that stays full for PATIENCE_S ends the socket: its reader resumes later."""
-        while len(self._frames) >= FRAMES_MAX and self._close_code is None:
-            self._room.clear()
-            try:
-                async with asyncio.timeout(PATIENCE_S):
-                    await self._room.wait()
-            except TimeoutError:
-                self.cut(TOO_SLOW)
-        if self._close_code is None:
-            self._frames.append(frame)
-            self._wake.set()
+        """Send one frame, giving a reader that is behind PATIENCE_S to catch up."""
+        give_up_at = self._loop.time() + PATIENCE_S
+        while (  # noqa: ASYNC110 - a transport tells nobody when there is room
+            self._queued >= FRAMES_MAX and self._close_code is None and self._loop.time() < give_up_at
+        ):
+            await asyncio.sleep(_LOOK_S)
+        self.write(on_the_wire(frame), 1)
+
+    def _pump(self) -> None:
+        """From the queue to the transport, as far as that has room; again shortly while something is left."""
+        while self._queue and self._transport.get_write_buffer_size() <= _BUFFER_MAX:
+            self._write_first()
+        if self._queue:
+            self._loop.call_later(_LOOK_S, self._pump)
+
+    def _write_first(self) -> None:
+        wire, frames = self._queue.popleft()
+        self._queued -= frames
+        if not self._transport.is_closing():
+            self._transport.write(wire)
 
     def end(self, code: int = DONE, last: bytes | None = None) -> None:
-        """Close when everything queued, and `last`, is written; nothing more is taken."""
+        """Close when everything sent so far, and `last`, is out; nothing more is taken."""
         if self._close_code is None:
-            self._close_code = code
             if last is not None:
-                self._frames.append(last)
-            self._wake.set()
-            self._room.set()
+                self._queue.append((on_the_wire(last), 1))
+            while self._queue:
+                self._write_first()
+            self._close_as(code)
 
     def cut(self, code: int) -> None:
-        """Close without writing what is queued."""
+        """Close without sending what is queued."""
         if self._close_code is None:
-            self._close_code = code
-            self._room.set()
-            if self._writer is not None:
-                self._writer.cancel()
+            self._queue.clear()
+            self._close_as(code)
+
+    def _close_as(self, code: int) -> None:
+        self._close_code = code
+        self._closing = asyncio.create_task(self._close())
+
+    def at_end(self, done: Callable[[], None]) -> None:
+        """Call this when the conversation is over."""
+        self._at_end.append(done)
 
     def start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run beside the conversation; ends with the socket. Its failure ends the socket: the client resumes."""
@@ -122,60 +166,43 @@ class Socket:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def follow(self, events: AsyncGenerator[Recorded, None], frames: Callable[[Recorded], list[bytes]]) -> None:
+    async def follow(self, events: AsyncGenerator[News, None], spell: Spelling = plain) -> None:
         """Every event as its frames, until there are no more."""
         async with aclosing(events):
-            async for recorded in events:
-                for frame in frames(recorded):
+            async for news in events:
+                for frame in spell(news.frame):
                     await self.put(frame)
+
+    def _beat_if_quiet(self, every_s: float, make: Callable[[], bytes]) -> None:
+        quiet_s = self._loop.time() - self._spoke_at
+        if quiet_s >= every_s:
+            self.write(on_the_wire(make()), 1)
+            quiet_s = 0.0
+        self._timer = self._loop.call_later(every_s - quiet_s, self._beat_if_quiet, every_s, make)
+
+    # --- in -----------------------------------------------------------------------------------------------
 
     async def run(self, hear: Callable[[bytes], Awaitable[None]]) -> None:
         """Converse until either side closes."""
-        self._writer = asyncio.create_task(self._write())
-        reader = asyncio.create_task(self._read(hear))
         try:
-            await asyncio.wait({self._writer, reader}, return_when=asyncio.FIRST_COMPLETED)
-            if self._close_code is not None:  # what was queued before the end still goes out
-                await asyncio.wait({self._writer}, timeout=CLOSE_S)
+            await self._read(hear)
         finally:
-            await _cancel({self._writer, reader, *self._tasks})
-            await self._close()
-
-    # --- halves -------------------------------------------------------------------------------------------
-
-    async def _write(self) -> None:
-        try:
-            while True:
-                while self._frames:
-                    await self._response.send_frame(self._frames.popleft(), WSMsgType.TEXT)
-                    self._room.set()
-                if self._close_code is not None:
-                    return
-                await self._news()
-        except ClientConnectionResetError:
-            return  # the peer is gone; `run` tidies up
-
-    async def _news(self) -> None:
-        """Wait for a frame; every so often the next one is a heartbeat."""
-        self._wake.clear()
-        if self._beat is None:
-            await self._wake.wait()
-            return
-        every_s, make = self._beat
-        try:
-            async with asyncio.timeout(every_s):
-                await self._wake.wait()
-        except TimeoutError:
-            self._frames.append(make())
+            for done in self._at_end:
+                done()
+            if self._timer is not None:
+                self._timer.cancel()
+            await _cancel(self._tasks)
+            self.end()
+            if self._closing is not None:
+                await self._closing
 
     async def _read(self, hear: Callable[[bytes], Awaitable[None]]) -> None:
-        loop = asyncio.get_running_loop()
-        window_at, heard = loop.time(), 0
+        window_at, heard = self._loop.time(), 0
         async for message in self._response:
             if message.type not in {WSMsgType.TEXT, WSMsgType.BINARY}:
                 return  # unreadable or too big: the library has closed with the code for it
-            if loop.time() - window_at >= 1:
-                window_at, heard = loop.time(), 0
+            if self._loop.time() - window_at >= 1:
+                window_at, heard = self._loop.time(), 0
             heard += 1
             if heard > MESSAGES_A_SECOND:
                 self.end(TOO_FAST)
@@ -203,6 +230,8 @@ class Socket:
         _LOG.exception("a socket failed")
         self.end(BROKEN, error_frame(internal()))
 
+    # --- the end ------------------------------------------------------------------------------------------
+
     async def _close(self) -> None:
         """The closing handshake, within its time; then a peer that reads nothing loses the connection for good."""
         try:
@@ -210,18 +239,27 @@ class Socket:
                 await self._response.close(code=self._close_code or DONE, drain=False)
         except TimeoutError:
             _LOG.debug("a socket's peer did not answer the close")
-        if self._transport is None:
-            return
         # A closed transport keeps its buffer until the peer has read it: for ever, if we let it.
-        give_up_at = asyncio.get_running_loop().time() + CLOSE_S
+        give_up_at = self._loop.time() + CLOSE_S
         while (  # noqa: ASYNC110 - a transport tells nobody when it has become empty
-            self._transport.get_write_buffer_size() and asyncio.get_running_loop().time() < give_up_at
+            self._transport.get_write_buffer_size() and self._loop.time() < give_up_at
         ):
             await asyncio.sleep(_LOOK_S)
         self._transport.abort()
 
 
-async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
+def on_the_wire(frame: bytes) -> bytes:
+    """A text message as a server sends it, unmasked and whole (RFC 6455, section 5.2): the same to every reader."""
+    size = len(frame)
+    if size < 126:
+        return b"\x81" + size.to_bytes(1) + frame
+    if size < 65_536:
+        return b"\x81\x7e" + size.to_bytes(2) + frame
+    return b"\x81\x7f" + size.to_bytes(8) + frame
+
+
+async def _cancel(running: set[asyncio.Task[None]]) -> None:
+    tasks = list(running)
     for task in tasks:
         task.cancel()
     for outcome in await asyncio.gather(*tasks, return_exceptions=True):
@@ -247,6 +285,8 @@ class Sockets:
             heartbeat=_PING_S, compress=False, max_msg_size=MESSAGE_MAX + 1, timeout=CLOSE_S
         )
         await response.prepare(request)
+        if request.transport is None:  # the peer is gone already
+            return response
         socket = Socket(response, request.transport, beat)
         self._open[socket] = asyncio.current_task()
         try:

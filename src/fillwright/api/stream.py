@@ -11,9 +11,9 @@ import msgspec
 from aiohttp import web
 
 from fillwright.api.edge import account_of, order_id_of
-from fillwright.api.encoded import EncodedFrames
+from fillwright.api.feed import Feeds
 from fillwright.api.orders import submit
-from fillwright.api.sockets import TOO_SLOW, Socket, Sockets, error_frame
+from fillwright.api.sockets import Socket, Sockets, error_frame
 from fillwright.engine import Engine
 from fillwright.errors import Code, FillwrightError
 from fillwright.units import OrderId
@@ -57,10 +57,10 @@ class Heartbeat(msgspec.Struct, frozen=True, tag="heartbeat"):
 class Stream:
     """The handler of one engine."""
 
-    def __init__(self, engine: Engine, sockets: Sockets, frames: EncodedFrames) -> None:
+    def __init__(self, engine: Engine, sockets: Sockets) -> None:
         self._engine = engine
         self._sockets = sockets
-        self._frames = frames
+        self._feeds = Feeds(engine)
 
     def routes(self) -> list[web.RouteDef]:
         return [web.get("/v1/stream", self.converse)]
@@ -69,7 +69,7 @@ class Stream:
         account = account_of(request)
 
         def begin(socket: Socket) -> Callable[[bytes], Awaitable[None]]:
-            return Conversation(self._engine, self._frames, account, socket).hear
+            return Conversation(self._engine, self._feeds, account, socket).hear
 
         beat = (HEARTBEAT_S, lambda: _encode(Heartbeat(self._engine.clock.now())))
         return await self._sockets.converse(request, begin, beat)
@@ -78,12 +78,12 @@ class Stream:
 class Conversation:
     """One client's messages, answered in their order."""
 
-    def __init__(self, engine: Engine, frames: EncodedFrames, account: str, socket: Socket) -> None:
+    def __init__(self, engine: Engine, feeds: Feeds, account: str, socket: Socket) -> None:
         self._engine = engine
-        self._frames = frames
+        self._feeds = feeds
         self._account = account
         self._socket = socket
-        self._following: dict[OrderId | None, asyncio.Task[None]] = {}
+        self._following: dict[OrderId, asyncio.Task[None]] = {}
 
     async def hear(self, data: bytes) -> None:
         """Raises only what a message that cannot be read deserves; the socket tells it and goes on."""
@@ -125,18 +125,14 @@ class Conversation:
             why = f"a socket follows at most {SUBSCRIPTIONS_MAX} orders; use another one"
             raise FillwrightError(Code.REQUEST_RATE_LIMITED, why)
         if order_id is None:
-            self._follow(None, self._follow_all())
-            await self._socket.put(_encode(Subscribed(req_id=req_id, order_id=None)))
+            welcome = _encode(Subscribed(req_id=req_id, order_id=None))
+            await self._feeds.join(self._account, self._socket, welcome)
             return
         order = await self._engine.get(self._account, order_id)
         await self._socket.put(_encode(Subscribed(req_id=req_id, order_id=order_id)))
         await self._socket.put(_encode(Snapshot(order_id=order_id, seq=order.seq, order=order_view(order))))
         events = self._engine.watch(self._account, order_id, after)
-        self._follow(order_id, self._socket.follow(events, self._frames.of))
-
-    async def _follow_all(self) -> None:
-        await self._socket.follow(self._engine.watch_all(self._account), self._frames.of)
-        self._socket.cut(TOO_SLOW)
+        self._follow(order_id, self._socket.follow(events))
 
     async def _unsubscribe(self, fields: Fields, req_id: ReqId) -> None:
         order_id = _order_id(fields)
@@ -165,16 +161,19 @@ class Conversation:
     async def _ack(self, ack: Ack) -> None:
         await self._socket.put(_encode(ack))
 
-    def _follow(self, order_id: OrderId | None, work: Coroutine[Any, Any, None]) -> None:
+    def _follow(self, order_id: OrderId, work: Coroutine[Any, Any, None]) -> None:
         task = self._socket.start(work)
         self._following[order_id] = task
         task.add_done_callback(lambda done: self._ended(order_id, done))
 
-    def _ended(self, order_id: OrderId | None, task: asyncio.Task[None]) -> None:
+    def _ended(self, order_id: OrderId, task: asyncio.Task[None]) -> None:
         if self._following.get(order_id) is task:
             del self._following[order_id]
 
     def _forget(self, order_id: OrderId | None) -> None:
+        if order_id is None:
+            self._feeds.leave(self._account, self._socket)
+            return
         following = self._following.pop(order_id, None)
         if following is not None:
             following.cancel()

@@ -5,6 +5,7 @@ exact out, after fees and the cost of every leg.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import msgspec
 
@@ -12,9 +13,12 @@ from fillwright.errors import Code, Problem
 from fillwright.order import Intent, Leg, Mode, Quote, Route
 from fillwright.routing.book import Book, Books, Offer
 from fillwright.routing.plan import Plan, best_plan
-from fillwright.routing.quotes import impact_problem, price_impact_bps, quotes_of, ranked
+from fillwright.routing.quotes import impact_problem, price_impact_bps, quotes_of, ranked, size_problem
 from fillwright.routing.search import Found, find
 from fillwright.units import BPS_ONE, NATIVE_MINT, Atoms, Bps, Millis, Mint, format_ratio
+
+_ROUTES_MAX: Final = 2_000
+"""Routes remembered of one moment of the chain."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,13 +66,32 @@ def best_route(
 
 
 class Router:
-    """`best_route` with a memory: pools that are offered again as the same values are not sorted again."""
+    """`best_route` with a memory.
+
+    Pools that are offered again as the same values are not sorted again, and the same swap over the same offers at the
+    same moment of the chain is not searched for again.
+    """
 
     def __init__(self) -> None:
         self._books = Books()
 
     def best_route(self, intent: Intent, offers: Sequence[Offer], now: Millis, limits: Limits) -> Route | NoRoute:
-        return best_route(intent, offers, now, limits, self._books.of(offers))
+        book = self._books.of(offers)
+        if any(offer.problem is not None for offer in offers):
+            return best_route(intent, offers, now, limits, book)
+        routes = book.read_at(tuple(offer.time for offer in offers))
+        latencies = tuple(offer.latency_ms for offer in offers)
+        swap = (
+            intent.token_in.mint, intent.token_out.mint, intent.amount, intent.mode,
+            intent.max_legs, intent.max_hops, intent.max_price_impact_bps, limits, latencies,
+        )  # fmt: skip
+        known = routes.get(swap)
+        if not isinstance(known, Route | NoRoute):
+            known = best_route(intent, offers, now, limits, book)
+            if len(routes) < _ROUTES_MAX:
+                routes[swap] = known
+            return known
+        return msgspec.structs.replace(known, found_at=now) if isinstance(known, Route) else known
 
 
 # --- the two kinds ----------------------------------------------------------------------------------------
@@ -87,11 +110,11 @@ def _single(intent: Intent, best: Quote) -> Route:
 
 
 def _split(intent: Intent, plan: Plan | None) -> Route | None:
-    """The plan's route, unless it is one pool alone (then it is a single), or moves a price beyond the order's cap."""
+    """The plan's route, unless it is one pool alone (then it is a single), or moves too much: of a price, or in all."""
     if plan is None or len(plan.legs) == 1:
         return None
     impact = _impact(intent, plan)
-    if impact_problem(impact, intent.max_price_impact_bps) is not None:
+    if impact_problem(impact, intent.max_price_impact_bps) or size_problem(plan.amount_in, plan.amount_out):
         return None
     return _route(plan.legs, Atoms(plan.amount_in), Atoms(plan.amount_out), impact)
 

@@ -12,7 +12,7 @@ from fillwright.errors import Code, FillwrightError, Problem
 from fillwright.order import Intent, Mode, Quote
 from fillwright.pools import ChainTime, Pool, Swap
 from fillwright.routing.book import Book, Offer, Row
-from fillwright.units import BPS_ONE, Bps, Mint, ceil_div
+from fillwright.units import ATOMS_MAX, BPS_ONE, Bps, Mint, ceil_div
 
 QUOTES_MAX: Final = 32
 """Pools of one pair that are quoted to the unit: of more, the likeliest, and those that the split uses."""
@@ -58,6 +58,13 @@ def price_impact_bps(pool: Pool, swap: Swap, mint_in: Mint) -> Bps:
     return Bps(ceil_div((ideal - got * denominator) * BPS_ONE, ideal))
 
 
+def size_problem(amount_in: int, amount_out: int) -> Problem | None:
+    """The chain counts to 2^64-1, an order to half of that: a fill that could not be stored must not be promised."""
+    if max(amount_in, amount_out) <= ATOMS_MAX:
+        return None
+    return Problem(Code.POOL_LIQUIDITY, f"the swap moves more than {ATOMS_MAX} atoms")
+
+
 def impact_problem(impact: Bps, cap: Bps | None) -> Problem | None:
     if cap is None or impact <= cap:
         return None
@@ -93,7 +100,7 @@ def _quote(intent: Intent, offer: Offer, row: Row, time: ChainTime) -> Quote:
         fee_mint=swap.fee_mint,
         impact_bps=impact,
         depth=int(row.depth),
-        problem=impact_problem(impact, intent.max_price_impact_bps),
+        problem=size_problem(swap.amount_in, swap.amount_out) or impact_problem(impact, intent.max_price_impact_bps),
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import msgspec
 
 from fillwright.order import Intent, Mode, Order, Quote, Recorded, Route, Side, SignedTx, Status
+from fillwright.ports import News
 from fillwright.units import BPS_ONE, Token, format_atoms, format_price, format_ratio
 
 
@@ -77,6 +78,7 @@ def frame_of(recorded: Recorded) -> Frame:
     route = order.route if order.status in _ROUTED else None
     problem = order.problem if order.status in _TROUBLED else None
     min_out, max_in = bound_texts(intent, tx)
+    venue = route.venue if route else None
     return Frame(
         order_id=order.id,
         seq=order.seq,
@@ -85,8 +87,8 @@ def frame_of(recorded: Recorded) -> Frame:
         cause=str(recorded.event.__struct_config__.tag),
         attempt=order.attempt or None,
         retry_at=retry_at(order),
-        dex=route.venue if route else None,
-        chosen=route.venue if route else None,
+        dex=venue,
+        chosen=venue,
         quotes=quote_frames(intent, route) if route and order.status is Status.BUILDING else None,
         reason=route.reason if route else None,
         price=price_text(intent, route.amount_in, route.amount_out) if route else None,
@@ -99,6 +101,12 @@ def frame_of(recorded: Recorded) -> Frame:
         error=problem.detail if problem else None,
         code=problem.code if problem else None,
     )
+
+
+def news_of(recorded: Recorded) -> News:
+    """The event as the bus carries it: its frame is encoded here, once, however many watch it."""
+    order = recorded.order
+    return News(order.id, order.account, order.seq, order.is_terminal, encode_frame(frame_of(recorded)))
 
 
 def retry_at(order: Order) -> int | None:

@@ -11,7 +11,7 @@ from fillwright.engine import Engine
 from fillwright.errors import Code, Problem
 from fillwright.order import Canceled, CancelRequested, Event, Expired, Order, Recorded, Status
 from fillwright.policy import Policy
-from fillwright.ports import Conflict
+from fillwright.ports import Conflict, News
 from fillwright.units import Millis, OrderId
 from tests.simulation.mutants.patch import Mutant, Patches, change
 
@@ -72,24 +72,27 @@ def _cancel_not_stored() -> Patches:
 
 
 def _bus_trusted(*, gaps_mended: bool, repetitions_dropped: bool) -> Patches:
-    async def watch(self: Engine, account: str, order_id: OrderId, after: int = 0) -> AsyncIterator[Recorded]:
+    async def watch(self: Engine, account: str, order_id: OrderId, after: int = 0) -> AsyncIterator[News]:
         async with self._bus.subscribe(order_id) as inbox:
             last = after
             while True:
                 for recorded in await self.history(account, order_id):
                     if recorded.order.seq > last:
                         last = recorded.order.seq
-                        yield recorded
+                        yield self._executor.news_of(recorded)
                     if recorded.order.is_terminal:
                         return
-                while (news := await inbox.next(self.policy.watch_s)) is not None:
-                    if gaps_mended and news.order.seq > last + 1:
-                        break
-                    if news.order.seq > last or not repetitions_dropped:
-                        last = news.order.seq
-                        yield news
-                        if news.order.is_terminal:
-                            return
+                whole = True
+                while whole and (arrived := await inbox.take(self.policy.watch_s)):
+                    for news in arrived:
+                        if gaps_mended and news.seq > last + 1:
+                            whole = False
+                            break
+                        if news.seq > last or not repetitions_dropped:
+                            last = news.seq
+                            yield news
+                            if news.ended:
+                                return
 
     return [(Engine, "watch", watch)]
 
@@ -97,7 +100,7 @@ def _bus_trusted(*, gaps_mended: bool, repetitions_dropped: bool) -> Patches:
 def _watch_from_start() -> Patches:
     honest = Engine.watch
 
-    def watch(self: Engine, account: str, order_id: OrderId, after: int = 0) -> AsyncIterator[Recorded]:
+    def watch(self: Engine, account: str, order_id: OrderId, after: int = 0) -> AsyncIterator[News]:
         return honest(self, account, order_id)
 
     return [(Engine, "watch", watch)]
@@ -114,10 +117,10 @@ def _silence_trusted() -> Patches:
 
 
 def _all_gaps_kept() -> Patches:
-    async def since(self: Engine, seen: dict[OrderId, int], news: Recorded) -> list[Recorded]:
-        if news.order.seq <= seen.get(news.order.id, news.order.seq - 1):
+    async def since(self: Engine, seen: dict[OrderId, int], news: News) -> list[News]:
+        if news.seq <= seen.get(news.order_id, news.seq - 1):
             return []
-        seen[news.order.id] = news.order.seq
+        seen[news.order_id] = news.seq
         return [news]
 
     return [(Engine, "_since", since)]
@@ -126,10 +129,10 @@ def _all_gaps_kept() -> Patches:
 def _all_ends_forgotten() -> Patches:
     honest = Engine._since
 
-    async def since(self: Engine, seen: dict[OrderId, int], news: Recorded) -> list[Recorded]:
+    async def since(self: Engine, seen: dict[OrderId, int], news: News) -> list[News]:
         found = await honest(self, seen, news)
-        if news.order.is_terminal:
-            seen[news.order.id] = news.order.seq - 1
+        if news.ended:
+            seen[news.order_id] = news.seq - 1
         return found
 
     return [(Engine, "_since", since)]

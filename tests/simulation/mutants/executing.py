@@ -3,19 +3,23 @@
 Decides: how each safeguard of landing.py, executor.py and order.py is switched off.
 """
 
+from collections.abc import Sequence
 from typing import Any, Final, TypeAlias
 
 from fillwright import executor, landing, order
 from fillwright.errors import FillwrightError
 from fillwright.executor import Executor
 from fillwright.order import (
+    Aborted,
     Event,
     Fill,
     Intent,
     Landed,
     LandTx,
     Order,
+    Recorded,
     Route,
+    Routed,
     Signed,
     SignedTx,
     SignRoute,
@@ -87,6 +91,25 @@ def _two_nodes_one_proof() -> Patches:
         return trace and height and change(height, outcome=trace.outcome)
 
     return [(landing, "_look", look)]
+
+
+def _late_signature_kept() -> Patches:
+    """What was signed while the route was being stored counts, however long that took."""
+
+    async def find_route(self: Executor, held: Order) -> Order | None:
+        route = await self.route(held.intent)
+        if isinstance(route, NoRoute):
+            aborted = Aborted(problem=route.problem, retry_at=self._retry_at(held), quotes=route.quotes)
+            return await self._record(held, self._after(held, aborted))
+        recorded = self._after(held, Routed(route=route))
+        building = recorded[-1].order
+        if not isinstance(order.next_step(building, self.clock.now(), self.policy), SignRoute):
+            return await self._record(held, recorded)
+        event = await self._sign(building, route)
+        stored = await self._record(held, recorded)
+        return stored if stored is not building else await self._record(building, self._after(building, event))
+
+    return [(Executor, "_find_route", find_route)]
 
 
 def _signed_again() -> Patches:
@@ -166,8 +189,7 @@ def _cancel_forgotten() -> Patches:
 def _foreign_order_driven() -> Patches:
     """A worker that lost an order goes on with the stored one as if it still held it."""
 
-    async def record(self: Executor, held: Order, event: Event) -> Order | None:
-        recorded = order.advance(held, event, self.clock.now(), self.policy)
+    async def record(self: Executor, held: Order, recorded: Sequence[Recorded]) -> Order | None:
         try:
             await self.store.record(held, recorded)
         except Conflict:
@@ -182,11 +204,13 @@ def _foreign_order_driven() -> Patches:
 def _stale_worker_insists() -> Patches:
     honest = Executor._record
 
-    async def record(self: Executor, held: Order, event: Event) -> Order | None:
+    async def record(self: Executor, held: Order, recorded: Sequence[Recorded]) -> Order | None:
         stored = await self.store.get(held.account, held.id)
         if stored is None or stored.seq == held.seq:
-            return await honest(self, held, event)
-        return await honest(self, change(held, seq=stored.seq), event)
+            return await honest(self, held, recorded)
+        late = stored.seq - held.seq
+        moved = [Recorded(change(each.order, seq=each.order.seq + late), each.event) for each in recorded]
+        return await honest(self, change(held, seq=stored.seq), moved)
 
     return [(Executor, "_record", record)]
 
@@ -194,9 +218,9 @@ def _stale_worker_insists() -> Patches:
 def _published_first() -> Patches:
     honest = Executor._record
 
-    async def record(self: Executor, held: Order, event: Event) -> Order | None:
-        await self.bus.publish(order.advance(held, event, self.clock.now(), self.policy))
-        return await honest(self, held, event)
+    async def record(self: Executor, held: Order, recorded: Sequence[Recorded]) -> Order | None:
+        await self.bus.publish([self.news_of(each) for each in recorded])
+        return await honest(self, held, recorded)
 
     return [(Executor, "_record", record)]
 
@@ -208,6 +232,7 @@ MUTANTS: Final = {
     "height-alone": Mutant("a lapse needs a look at the outcome after the height", _height_alone),
     "any-height": Mutant("an impossible height is not believed", _any_height_believed),
     "two-nodes": Mutant("height and missing trace come from one node", _two_nodes_one_proof),
+    "late-signature": Mutant("what was signed on a route that went stale is discarded", _late_signature_kept),
     "signed-again": Mutant("a take-over lands the stored bytes", _signed_again),
     "fill-from-quote": Mutant("fills come from the chain", _fill_from_quote),
     "no-limit": Mutant("the slippage limit is part of what is signed", _no_limit_signed),

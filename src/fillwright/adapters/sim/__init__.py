@@ -7,6 +7,7 @@ fault plan, not from a dice inside the engine.
 from fillwright.adapters.sim.chain import SimChain
 from fillwright.adapters.sim.market import Market, default_market
 from fillwright.adapters.sim.presets import PRESETS, Faults, Preset
+from fillwright.adapters.sim.remote import RemoteChain
 from fillwright.adapters.sim.venue import SimVenue
 
-__all__ = ["PRESETS", "Faults", "Market", "Preset", "SimChain", "SimVenue", "default_market"]
+__all__ = ["PRESETS", "Faults", "Market", "Preset", "RemoteChain", "SimChain", "SimVenue", "default_market"]

@@ -4,35 +4,34 @@ Decides: when a transaction lands and what it swaps, by the pools' own maths. Mu
 promises: it executes every valid transaction it is given, however often an order is signed. Its file is its own
 and outlives the engine: the independent witness of what happened.
 
-A line of the ledger is in the file as soon as its block is. Pool states are large: those that orders moved are written
-at most once a slot, by the first call of a later slot, and all of them on `close`. So after a sudden death the market
-may be older than the ledger by the slot that was last worked in; the ledger itself never lacks a swap.
+What anybody was told is in the file first: lines of the ledger, transactions on their way, and the slot, so that a
+network that starts again never goes back behind a height by which somebody has given up a transaction. Pool states are
+large: those that orders moved are written at most once a slot, by the first call of a later slot, and all of them on
+`close`. So after a sudden death the market may be older than the ledger by the slot that was last worked in; the ledger
+itself never lacks a swap.
 """
 
 import asyncio
 import heapq
 import sqlite3
 from collections.abc import Iterable, Sequence
-from hashlib import sha512
 from pathlib import Path
 from random import Random
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
-from solders.signature import Signature as SolanaSignature
 
 from fillwright.adapters.sim.market import Market, SimPool
 from fillwright.adapters.sim.presets import Preset
 from fillwright.adapters.sim.swaps import Outcome, execute, limit_of
+from fillwright.adapters.sim.transactions import NONCE_BITS, VALID_BLOCKS, SimTx, read, signature_of, signed
 from fillwright.errors import Code, FillwrightError, Problem
 from fillwright.order import Fill, SignedTx
 from fillwright.pools import ChainTime
 from fillwright.ports import Clock, Instruction, Rejection, Sighting, Snapshot
-from fillwright.units import Atoms, Millis, Mint, OrderId, Signature
+from fillwright.units import ATOMS_MAX, Atoms, Millis, Mint, OrderId, Signature
 
 SLOT_MS: Final = 400
-VALID_BLOCKS: Final = 150
-"""A transaction can land in this many blocks after the one it was signed on."""
 _FIRST_SLOT: Final = 415_822_000
 _FIRST_HEIGHT: Final = 393_900_000
 _SKIPPED_EVERY: Final = 20
@@ -44,6 +43,7 @@ _LATEST_MAX: Final = 4_096
 _PRAGMAS: Final = "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 8000;"
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS genesis (at INTEGER NOT NULL, seed INTEGER NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS reached (id INTEGER PRIMARY KEY CHECK (id = 1), slot INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS openings (id INTEGER PRIMARY KEY) STRICT;
 CREATE TABLE IF NOT EXISTS pool_states (
     address TEXT NOT NULL PRIMARY KEY, tick INTEGER NOT NULL, state BLOB NOT NULL) STRICT;
@@ -56,19 +56,10 @@ CREATE TABLE IF NOT EXISTS ledger (
 """
 
 
-class SimTx(msgspec.Struct, frozen=True, kw_only=True):
-    """What the simulated wallet signs. `nonce` keeps two equal wishes apart."""
-
-    order_id: OrderId
-    attempt: int
-    nonce: int
-    last_valid_height: int
-    instructions: tuple[Instruction, ...]
-
-
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """A line of the ledger of swaps that happened."""
 
+    number: int
     signature: Signature
     order_id: OrderId
     slot: int
@@ -77,8 +68,9 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     limit: Atoms
 
 
-_encode: Final = msgspec.msgpack.Encoder().encode
-_decode: Final = msgspec.msgpack.Decoder(SimTx).decode
+_Coming: TypeAlias = tuple[int, Signature, SimTx]
+"""A transaction, and the slot to which it comes."""
+
 _pool_of: Final = msgspec.json.Decoder(SimPool).decode
 _problem_of: Final = msgspec.json.Decoder(Problem).decode
 
@@ -93,72 +85,105 @@ class SimChain:
         self._file = sqlite3.connect(path, isolation_level=None)
         self._file.executescript(_PRAGMAS + _SCHEMA)
         self._random = Random(f"{seed}:chain:{self._opened()}")
+        self._load()
         self._genesis = self._found_at(seed)
-        self._pools = {pool.address: pool for pool in market.pools}
+
+    def close(self) -> None:
+        with self._file:
+            self._file.execute("BEGIN")
+            self._write_pools(self._pools)
+        self._file.close()
+
+    def _load(self) -> None:
+        """Everything in memory as the file has it: what is not written never was."""
+        self._pools = {pool.address: pool for pool in self._market.pools}
         self._ticks = dict.fromkeys(self._pools, -1)
-        self._load_pools()
+        for address, tick, state in self._file.execute("SELECT address, tick, state FROM pool_states"):
+            if address in self._pools:
+                self._ticks[address], self._pools[address] = tick, _pool_of(state)
         self._unwritten: set[str] = set()
-        self._written_at = 0
-        self._block: list[tuple[int, str, bytes]] = []
         self._seen: dict[tuple[str, frozenset[Mint]], Snapshot] = {}
         self._seen_at = 0
         self._latest: dict[Signature, Fill | Rejection] = {}
-        rows = self._file.execute("SELECT lands_at, signature, raw FROM in_flight").fetchall()
-        self._in_flight: list[tuple[int, str, bytes]] = rows
+        self._block: list[_Coming] = []
+        self._unsaved: list[tuple[Signature, bytes, int]] = []
+        rows = self._file.execute("SELECT lands_at, signature, raw FROM in_flight")
+        self._in_flight: list[_Coming] = [(lands_at, Signature(text), read(raw)) for lands_at, text, raw in rows]
         heapq.heapify(self._in_flight)
-
-    def close(self) -> None:
-        self._write_pools(self._pools)
-        self._file.close()
+        self._coming = {signature for _, signature, _ in self._in_flight}
+        row = self._file.execute("SELECT slot FROM reached").fetchone()
+        self._reached: int = row[0] if row else _FIRST_SLOT - 1
+        self._intact = True
 
     # --- port ---------------------------------------------------------------------------------------------
 
     async def sign(self, order_id: OrderId, attempt: int, instructions: Sequence[Instruction]) -> SignedTx:
         slot = self.slot()
-        height = height_at(slot)
-        tx = SimTx(
-            order_id=order_id,
-            attempt=attempt,
-            nonce=self._random.getrandbits(63),
-            last_valid_height=height + VALID_BLOCKS,
-            instructions=tuple(instructions),
-        )
-        raw = _encode(tx)
-        return SignedTx(
-            signature=_signature(raw),
-            raw=raw,
-            last_valid_height=tx.last_valid_height,
-            signed_slot=slot,
-            signed_height=height,
-            limit=limit_of(instructions),
-        )
+        nonce = self._random.getrandbits(NONCE_BITS)
+        return signed(order_id, attempt, instructions, nonce=nonce, slot=slot, height=height_at(slot))
 
     async def broadcast(self, tx: SignedTx) -> None:
-        faults = self._preset.faults
-        if not self._strikes(faults.drop) and not self._knows(tx.signature):
-            self._admit(tx)
-            await asyncio.sleep(0)  # what else is broadcast in this turn of the loop shares the block
-            self._produce_blocks()
-        if self._strikes(faults.lost_answer):
-            raise FillwrightError(Code.CHAIN_UNAVAILABLE, "the node did not answer (simulated)")
+        self.receive(tx.raw)
+        await asyncio.sleep(0)  # what else is broadcast in this turn of the loop shares the block
+        self.produce_blocks()
+        self.lose_answer()
 
     async def look(self, signature: Signature) -> Sighting:
-        faults = self._preset.faults
-        self._produce_blocks()
-        if self._strikes(faults.lost_answer):
-            raise FillwrightError(Code.CHAIN_UNAVAILABLE, "the node did not answer (simulated)")
-        slot = self.slot()
-        height = slot if self._strikes(faults.lying_height) else height_at(slot)
-        return Sighting(height=height, slot=slot, outcome=self._outcome(signature))
+        self.produce_blocks()
+        self.lose_answer()
+        return Sighting(height=self.told_height(), slot=self.slot(), outcome=self.outcome(signature))
 
     async def ping(self) -> None:
         self._file.execute("SELECT 1")
 
+    # --- what its node is asked, one call at a time ---------------------------------------------------------
+
+    def receive(self, raw: bytes) -> Signature:
+        """Take these bytes on their way, unless they are known. They are safe once `produce_blocks` has returned.
+
+        Raises FillwrightError: Unreadable, or CHAIN_UNAVAILABLE for bytes signed on a block that is not there yet.
+        """
+        tx, signature = read(raw), signature_of(raw)
+        if tx.last_valid_height > height_at(self.slot()) + VALID_BLOCKS:
+            raise FillwrightError(Code.CHAIN_UNAVAILABLE, "the transaction names a block that this chain does not have")
+        if not self._strikes(self._preset.faults.drop) and not self._knows(signature):
+            self._admit(signature, tx, raw)
+        return signature
+
+    def told_height(self) -> int:
+        """The height, from a node that may be lying."""
+        slot = self.slot()
+        return slot if self._strikes(self._preset.faults.lying_height) else height_at(slot)
+
+    def outcome(self, signature: Signature) -> Fill | Rejection | None:
+        """As of the last block that was produced."""
+        if signature in self._latest:
+            return self._latest[signature]
+        if signature in self._coming:
+            return None
+        row = self._file.execute(
+            "SELECT slot, amount_in, amount_out, problem FROM ledger WHERE signature = ?", (signature,)
+        ).fetchone()
+        if row is None:
+            return None
+        slot, amount_in, amount_out, problem = row
+        if problem is not None:
+            return Rejection(slot, _problem_of(problem))
+        return Fill(signature=signature, slot=slot, amount_in=amount_in, amount_out=amount_out)
+
+    def lose_answer(self) -> None:
+        """Raises, at the rate of that fault, what the caller of a node sees whose answer got lost."""
+        if self._strikes(self._preset.faults.lost_answer):
+            raise FillwrightError(Code.CHAIN_UNAVAILABLE, "the node did not answer (simulated)")
+
     # --- what venues see ----------------------------------------------------------------------------------
 
-    def pools_of(self, venue: str, mints: frozenset[Mint]) -> Snapshot:
+    async def pools_of(self, venue: str, mints: frozenset[Mint]) -> Snapshot:
+        return self.view(venue, mints)
+
+    def view(self, venue: str, mints: frozenset[Mint]) -> Snapshot:
         """This venue's pools among these tokens, as the current slot was first seen: like a node, one view a slot."""
-        self._produce_blocks()
+        self.produce_blocks()
         slot = self.slot()
         if slot != self._seen_at:
             self._seen, self._seen_at = {}, slot
@@ -174,21 +199,28 @@ class SimChain:
 
     # --- the witness --------------------------------------------------------------------------------------
 
-    def settlements(self) -> list[Settlement]:
-        """Every swap that happened, in order."""
+    def settlements(self, after: int = 0, limit: int = -1) -> list[Settlement]:
+        """Every swap that happened, in order; or those beyond line `after`, at most `limit`."""
         rows = self._file.execute(
-            "SELECT signature, order_id, slot, amount_in, amount_out, limit_atoms FROM ledger"
-            " WHERE problem IS NULL ORDER BY id"
+            "SELECT id, signature, order_id, slot, amount_in, amount_out, limit_atoms FROM ledger"
+            " WHERE problem IS NULL AND id > ? ORDER BY id LIMIT ?",
+            (after, limit),
         ).fetchall()
         return [
-            Settlement(signature=sig, order_id=order, slot=slot, amount_in=a_in, amount_out=a_out, limit=limit)
-            for sig, order, slot, a_in, a_out, limit in rows
+            Settlement(
+                number=number, signature=sig, order_id=order, slot=slot, amount_in=a_in, amount_out=a_out, limit=limit
+            )
+            for number, sig, order, slot, a_in, a_out, limit in rows
         ]
 
     def quiet(self) -> bool:
         """Whether nothing that was ever broadcast can still land."""
-        self._produce_blocks()
-        return not self._in_flight and not self._block
+        return self.in_flight() == 0
+
+    def in_flight(self) -> int:
+        """Transactions that were received and have not come to their slot."""
+        self.produce_blocks()
+        return len(self._coming)
 
     # --- slots and blocks ---------------------------------------------------------------------------------
 
@@ -198,15 +230,16 @@ class SimChain:
     def _time(self, slot: int) -> ChainTime:
         return ChainTime(slot=slot, unix_seconds=(self._genesis + (slot - _FIRST_SLOT) * SLOT_MS) // 1_000)
 
-    def _admit(self, tx: SignedTx) -> None:
+    def _admit(self, signature: Signature, tx: SimTx, raw: bytes) -> None:
         """Into the block of now, or on the way to a later one."""
         slot = self.slot()
         lands_at = slot + self._delay_slots()
+        self._coming.add(signature)
         if lands_at == slot:
-            self._block.append((slot, tx.signature, tx.raw))
+            self._block.append((slot, signature, tx))
             return
-        heapq.heappush(self._in_flight, (lands_at, tx.signature, tx.raw))
-        self._file.execute("INSERT INTO in_flight VALUES (?, ?, ?)", (tx.signature, tx.raw, lands_at))
+        heapq.heappush(self._in_flight, (lands_at, signature, tx))
+        self._unsaved.append((signature, raw, lands_at))
 
     def _delay_slots(self) -> int:
         if self._strikes(self._preset.faults.late):
@@ -214,33 +247,51 @@ class SimChain:
         low, high = self._preset.execute_ms
         return -(-self._random.randint(low, high) // SLOT_MS)
 
-    def _produce_blocks(self) -> None:
-        """Execute what has come to its slot since the last call."""
+    def produce_blocks(self) -> None:
+        """Execute what has come to its slot since the last call, and write all that is new: one commit, or nothing.
+
+        Raises FillwrightError(CHAIN_UNAVAILABLE) where the file cannot be written. The next call then starts from what
+        the file has, as after a sudden death: nobody is told what might yet be forgotten.
+        """
         slot = self.slot()
-        if self._unwritten and slot > self._written_at:
+        if slot <= self._reached and not self._block and not self._unsaved and self._intact:
+            return
+        try:
+            if not self._intact:
+                self._load()
+            self._intact = False
+            with self._file:
+                self._file.execute("BEGIN")
+                ended = self._advance(slot)
+        except sqlite3.Error as error:
+            raise FillwrightError(Code.CHAIN_UNAVAILABLE, "the chain's file cannot be written") from error
+        self._intact = True
+        for signature, result in ended.items():
+            if result is not None:
+                self._latest[signature] = result
+        while len(self._latest) > _LATEST_MAX:
+            del self._latest[next(iter(self._latest))]
+        self._coming -= ended.keys()
+        self._reached = slot
+
+    def _advance(self, slot: int) -> dict[Signature, Fill | Rejection | None]:
+        """The transactions that have come to their slot, and what became of each; None: it came too late."""
+        if slot > self._reached:
+            self._file.execute("INSERT OR REPLACE INTO reached VALUES (1, ?)", (slot,))
             self._write_pools(self._unwritten)
-            self._unwritten, self._written_at = set(), slot
-        block, self._block = self._block, []
-        due: list[tuple[int, str, bytes]] = []
+            self._unwritten = set()
+        self._file.executemany("INSERT INTO in_flight VALUES (?, ?, ?)", self._unsaved)
+        due: list[_Coming] = []
         while self._in_flight and self._in_flight[0][0] <= slot:
             due.append(heapq.heappop(self._in_flight))
-        if due or block:
-            self._execute([*due, *block], arrived=due)
+        self._file.executemany("DELETE FROM in_flight WHERE signature = ?", [(signature,) for _, signature, _ in due])
+        block, self._block, self._unsaved = self._block, [], []
+        return {
+            signature: self._settle(at, signature, tx) if height_at(at) <= tx.last_valid_height else None
+            for at, signature, tx in (*due, *block)
+        }
 
-    def _execute(
-        self, transactions: Sequence[tuple[int, str, bytes]], arrived: Sequence[tuple[int, str, bytes]] = ()
-    ) -> None:
-        """One commit for all; `arrived` are those that were on the way and now are not."""
-        self._file.execute("BEGIN")
-        for slot, signature, raw in transactions:
-            tx = _decode(raw)
-            if height_at(slot) <= tx.last_valid_height:
-                self._settle(slot, Signature(signature), tx)
-        if arrived:
-            self._file.executemany("DELETE FROM in_flight WHERE signature = ?", [(entry[1],) for entry in arrived])
-        self._file.execute("COMMIT")
-
-    def _settle(self, slot: int, signature: Signature, tx: SimTx) -> None:
+    def _settle(self, slot: int, signature: Signature, tx: SimTx) -> Fill | Rejection:
         """All instructions or none, like a transaction; either way the ledger tells it."""
         amount_in = amount_out = problem = None
         result: Fill | Rejection
@@ -268,15 +319,16 @@ class SimChain:
                 problem,
             ),
         )
-        self._latest[signature] = result
-        if len(self._latest) > _LATEST_MAX:
-            del self._latest[next(iter(self._latest))]
+        return result
 
     def _swap(self, slot: int, instructions: Sequence[Instruction]) -> Outcome:
         """Raises what reverts it."""
         if self._strikes(self._preset.faults.revert):
             raise FillwrightError(Code.CHAIN_REVERTED, "the transaction failed on chain (simulated)")
-        return execute(instructions, lambda address: self._existing(address, slot), self._time(slot))
+        outcome = execute(instructions, lambda address: self._existing(address, slot), self._time(slot))
+        if max(outcome.amount_in, outcome.amount_out) > ATOMS_MAX:
+            raise FillwrightError(Code.POOL_LIQUIDITY, "more than the ledger can tell")
+        return outcome
 
     # --- pools --------------------------------------------------------------------------------------------
 
@@ -297,22 +349,16 @@ class SimChain:
 
     def _write_pools(self, addresses: Iterable[str]) -> None:
         rows = [(each, self._ticks[each], msgspec.json.encode(self._pools[each])) for each in addresses]
-        self._file.execute("BEGIN")
         self._file.executemany("INSERT OR REPLACE INTO pool_states VALUES (?, ?, ?)", rows)
-        self._file.execute("COMMIT")
-
-    def _load_pools(self) -> None:
-        for address, tick, state in self._file.execute("SELECT address, tick, state FROM pool_states"):
-            if address in self._pools:
-                self._ticks[address], self._pools[address] = tick, _pool_of(state)
 
     # --- bookkeeping --------------------------------------------------------------------------------------
 
     def _found_at(self, seed: int) -> Millis:
+        """When the first slot was. A clock that was set back meanwhile does not take the chain back with it."""
+        now = self._clock.now()
         row = self._file.execute("SELECT at FROM genesis").fetchone()
         if row is not None:
-            return Millis(row[0])
-        now = self._clock.now()
+            return Millis(min(row[0], now - (self._reached - _FIRST_SLOT) * SLOT_MS))
         self._file.execute("INSERT INTO genesis VALUES (?, ?)", (now, seed))
         return now
 
@@ -321,29 +367,10 @@ class SimChain:
         return int(self._file.execute("INSERT INTO openings DEFAULT VALUES RETURNING id").fetchone()[0])
 
     def _knows(self, signature: Signature) -> bool:
-        coming = any(entry[1] == signature for entry in (*self._in_flight, *self._block))
-        return coming or self._outcome(signature) is not None
-
-    def _outcome(self, signature: Signature) -> Fill | Rejection | None:
-        if signature in self._latest:
-            return self._latest[signature]
-        row = self._file.execute(
-            "SELECT slot, amount_in, amount_out, problem FROM ledger WHERE signature = ?", (signature,)
-        ).fetchone()
-        if row is None:
-            return None
-        slot, amount_in, amount_out, problem = row
-        if problem is not None:
-            return Rejection(slot, _problem_of(problem))
-        return Fill(signature=signature, slot=slot, amount_in=amount_in, amount_out=amount_out)
+        return signature in self._coming or self.outcome(signature) is not None
 
     def _strikes(self, rate: float) -> bool:
         return rate > 0 and self._random.random() < rate
-
-
-def _signature(raw: bytes) -> Signature:
-    """64 bytes in base58, as on the real chain. Nobody verifies it here, so a digest stands in for the curve's work."""
-    return Signature(str(SolanaSignature.from_bytes(sha512(raw).digest())))
 
 
 def height_at(slot: int) -> int:

@@ -1,9 +1,8 @@
 """A simulated venue: the chain's pools of that name, seen after a delay."""
 
 from random import Random
-from typing import Final
+from typing import Final, Protocol
 
-from fillwright.adapters.sim.chain import SimChain
 from fillwright.adapters.sim.presets import Preset
 from fillwright.errors import Code, FillwrightError
 from fillwright.order import Leg, Mode
@@ -13,10 +12,17 @@ from fillwright.units import Atoms, Mint
 _MILLIS: Final = 1_000
 
 
+class PoolSource(Protocol):
+    """A simulated chain as venues see it, in this process or far away."""
+
+    async def pools_of(self, venue: str, mints: frozenset[Mint]) -> Snapshot:
+        """This venue's pools among these tokens, at most a slot old. Raises FillwrightError(VENUE_UNAVAILABLE)."""
+
+
 class SimVenue:
     """See ports.Venue."""
 
-    def __init__(self, name: str, chain: SimChain, clock: Clock, preset: Preset, seed: int) -> None:
+    def __init__(self, name: str, chain: PoolSource, clock: Clock, preset: Preset, seed: int) -> None:
         self.name = name
         self._chain = chain
         self._clock = clock
@@ -27,7 +33,7 @@ class SimVenue:
         await self._pause(self._preset.quote_ms)
         if self._random.random() < self._preset.faults.quote_failure:
             raise FillwrightError(Code.VENUE_UNAVAILABLE, f"{self.name} answered with an error (simulated)")
-        return self._chain.pools_of(self.name, mints)
+        return await self._chain.pools_of(self.name, mints)
 
     async def build(self, leg: Leg, *, mode: Mode, limit: Atoms) -> Instruction:
         await self._pause(self._preset.build_ms)

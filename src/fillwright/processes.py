@@ -1,0 +1,134 @@
+"""The life of a process: what it listens on, and how it ends.
+
+Decides: the order of things between SIGTERM and the exit: report "not ready", go on for a while, accept no more, finish
+what runs, close the sockets. Must never: put parts together (app does), or end without having tried to finish.
+"""
+
+import asyncio
+import gc
+import logging
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from fillwright.adapters.local import SystemClock
+from fillwright.adapters.sim.node import serving
+from fillwright.api import make_app, make_probes
+from fillwright.app import Assembled, open_engine, owned, sim_chain
+from fillwright.config import LOCALNET_PORT, SERVE_PORT, Config
+from fillwright.errors import Code, FillwrightError
+from fillwright.observe import JsonLines, TextLines
+
+Announce = Callable[[str], None]
+"""Told the base URL, or the worker's name, once the process is at work."""
+
+
+async def serve(config: Config, announce: Announce) -> None:
+    """The HTTP and WebSocket interface, and a worker if so configured, until SIGTERM or SIGINT."""
+    if not config.start_worker and config.database is not None:
+        _require_shared_chain(config)
+    stopped = _signals(config)
+    async with open_engine(config) as running:
+        port = SERVE_PORT if config.port is None else config.port
+        async with _listening(config, port, _interface(running)) as url:
+            announce(url)
+            await _until_stopped(stopped, running, config)
+
+
+async def work(config: Config, announce: Announce) -> None:
+    """A worker, with probes and metrics if it has a port, until SIGTERM or SIGINT."""
+    if config.database is None:
+        why = "a worker of its own needs a database that it shares with `fillwright serve`: set DATABASE_URL"
+        raise FillwrightError(Code.CONFIG_INVALID, why)
+    _require_shared_chain(config)
+    stopped = _signals(config)
+    async with open_engine(config) as running:
+        name = running.worker.name if running.worker else ""
+        if config.port is None:
+            announce(name)
+            await _until_stopped(stopped, running, config)
+            return
+        probes = make_probes(running.engine, registry=running.registry, request_id=_request_ids(running))
+        async with _listening(config, config.port, probes):
+            announce(name)
+            await _until_stopped(stopped, running, config)
+
+
+async def localnet(config: Config, announce: Announce) -> None:
+    """The simulated chain for processes that share it, until SIGTERM or SIGINT."""
+    stopped = _signals(config)
+    port = LOCALNET_PORT if config.port is None else config.port
+    with owned(config.data):
+        chain = sim_chain(config, SystemClock())
+        try:
+            async with serving(chain, config.host, port) as url:
+                announce(url)
+                await stopped.wait()
+        finally:
+            chain.close()
+
+
+def log_to_stderr(config: Config) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if config.log == "json" else TextLines())
+    logging.basicConfig(level=config.log_level, handlers=[handler], force=True)
+
+
+# --- beginning and end ------------------------------------------------------------------------------------
+
+
+def _require_shared_chain(config: Config) -> None:
+    if config.chain is None:
+        why = "processes that share orders must share a chain: set FILLWRIGHT_CHAIN to that of `fillwright localnet`"
+        raise FillwrightError(Code.CONFIG_INVALID, why)
+
+
+def _signals(config: Config) -> asyncio.Event:
+    """Set by the first SIGTERM or SIGINT."""
+    log_to_stderr(config)
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    return stopped
+
+
+async def _until_stopped(stopped: asyncio.Event, running: Assembled, config: Config) -> None:
+    gc.freeze()  # what start-up made stays; the collector need not look at it again
+    await stopped.wait()
+    running.engine.announce_stop()
+    await asyncio.sleep(config.policy.drain_notice_s)
+    running.engine.stop()
+
+
+def _interface(running: Assembled) -> web.Application:
+    return make_app(running.engine, registry=running.registry, request_id=_request_ids(running))
+
+
+def _request_ids(running: Assembled) -> Callable[[], str]:
+    return lambda: running.entropy(16).hex()
+
+
+@asynccontextmanager
+async def _listening(config: Config, port: int, app: web.Application) -> AsyncIterator[str]:
+    """Serve until the context is left; open requests and sockets then end within their time."""
+    runner = web.AppRunner(
+        app, access_log=None, handle_signals=False, shutdown_timeout=config.policy.drain_s, auto_decompress=False
+    )
+    await runner.setup()
+    try:
+        await _start(web.TCPSite(runner, config.host, port, backlog=1024), f"{config.host}:{port}")
+        host, bound = runner.addresses[0][:2]
+        yield f"http://{f'[{host}]' if ':' in host else host}:{bound}"
+    finally:
+        await runner.cleanup()
+
+
+async def _start(site: web.TCPSite, where: str) -> None:
+    try:
+        await site.start()
+    except OSError as error:
+        why = f"cannot listen on {where} ({error.strerror}); PORT chooses another port"
+        raise FillwrightError(Code.CONFIG_INVALID, why) from error
