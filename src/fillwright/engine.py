@@ -198,11 +198,12 @@ class Engine:
 
     async def run(self) -> None:
         """Work on orders until `stop`; without a worker, just wait for it."""
-        counting = asyncio.create_task(self.gate.run())
-        try:
-            await (self._worker.run() if self._worker is not None else self._stopping.wait())
-        finally:
-            counting.cancel()
+        async with asyncio.TaskGroup() as group:
+            counting = group.create_task(self.gate.run())
+            try:
+                await (self._worker.run() if self._worker is not None else self._stopping.wait())
+            finally:
+                counting.cancel()
 
     def announce_stop(self) -> None:
         """Report "not ready" from now on; everything else goes on as before."""
