@@ -12,9 +12,11 @@ import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from fillwright.order import Aborted, Landed, Order, Quote, Recorded, Routed, Status
+from fillwright.units import Millis, OrderId
 from fillwright.worker import Failure
 
 _LOG: Final = logging.getLogger("fillwright")
+_ORDERS_MAX: Final = 20_000
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 
 
@@ -32,9 +34,19 @@ class Observer:
             registry=registry,
             buckets=_SECONDS,
         )
+        stages = Histogram(
+            "fillwright_stage_seconds",
+            "From an order's previous event to this one",
+            ["event"],
+            registry=registry,
+            buckets=_SECONDS,
+        )
         wins = Counter("fillwright_route_wins", "Routes chosen", ["venue"], registry=registry)
         self._event_of, self._ended_as = lru_cache(events.labels), lru_cache(ended.labels)
         self._seconds_to, self._wins_of = lru_cache(seconds.labels), lru_cache(wins.labels)
+        self._stage_to = lru_cache(stages.labels)
+        self._since: dict[OrderId, Millis] = {}
+        """When the latest event of an order happened, of those that this process has seen lately."""
         self._failures = Counter("fillwright_failures", "Unexpected failures", ["where"], registry=registry)
         self._driving = Gauge("fillwright_orders_driving", "Orders being driven", registry=registry)
         self._hints = Gauge("fillwright_queue_depth", "Hints waiting in the queue", registry=registry)
@@ -46,8 +58,9 @@ class Observer:
     def recorded(self, recorded: Recorded) -> None:
         """A committed event."""
         order, event = recorded.order, recorded.event
-        name = event.__struct_config__.tag
+        name = str(event.__struct_config__.tag)
         self._event_of(name).inc()
+        self._time_stage(name, order)
         if order.is_terminal:
             self._ended_as(order.status).inc()
             self._seconds_to(order.status).observe((order.updated_at - order.created_at) / 1_000)
@@ -55,6 +68,16 @@ class Observer:
             self._wins_of(event.route.venue).inc()
         if _LOG.isEnabledFor(logging.INFO):
             _LOG.info(name, extra={"fields": _fields(recorded)})
+
+    def _time_stage(self, name: str, order: Order) -> None:
+        """An order that another process drove until now counts from its acceptance."""
+        since = self._since.pop(order.id, order.created_at)
+        if order.seq > 1:
+            self._stage_to(name).observe(max(order.updated_at - since, 0) / 1_000)
+        if not order.is_terminal:
+            self._since[order.id] = order.updated_at
+            if len(self._since) > _ORDERS_MAX:
+                del self._since[next(iter(self._since))]
 
     def failed(self, failure: Failure) -> None:
         """A failure that a worker survived."""

@@ -218,7 +218,7 @@ async def _handshake(server: Server, receive_buffer: int) -> socket.socket:
 def test_a_reader_that_stands_still_is_let_go_and_costs_the_others_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sockets, "CLOSE_S", 15)  # it wakes up late, and is to see why it was let go
+    monkeypatch.setattr(sockets, "CLOSE_S", 60)  # it wakes up late, and is to see why it was let go
 
     async def script() -> None:
         async with serving(tmp_path, send_buffer=4_096) as server, server.http.ws_connect("/v1/stream") as healthy:

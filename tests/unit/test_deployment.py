@@ -15,12 +15,11 @@ from typing import Any
 
 import pytest
 import yaml
-from prometheus_client import CollectorRegistry
 
 from fillwright import __version__
 from fillwright.config import SETTINGS, load
-from fillwright.observe import Observer
 from fillwright.policy import Policy
+from tests import metrics
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "fillwright"
@@ -160,17 +159,29 @@ def test_prometheus_asks_services_at_the_ports_they_have() -> None:
 
 
 def test_the_dashboard_shows_metrics_that_exist() -> None:
-    registry = CollectorRegistry()
-    Observer(registry)
-    known = {name for metric in registry.collect() for name in (metric.name, f"{metric.name}_total")}
-    known |= {f"{name}_bucket" for name in known}
     dashboard = json.loads((ROOT / "deploy/grafana/dashboards/fillwright.json").read_text())
     source = _yaml("deploy/grafana/provisioning/datasources/prometheus.yml")["datasources"][0]
     for panel in dashboard["panels"]:
         assert panel["datasource"]["uid"] == source["uid"]
         for target in panel["targets"]:
-            assert set(re.findall(r"fillwright_\w+", target["expr"])) <= known
+            assert set(re.findall(r"fillwright_\w+", target["expr"])) <= metrics.names()
     assert _yaml("deploy/grafana/provisioning/dashboards/files.yml")["providers"]
+
+
+def test_alerts_watch_metrics_that_exist_and_are_loaded() -> None:
+    rules = [rule for group in _yaml("deploy/alerts.yml")["groups"] for rule in group["rules"]]
+    assert len({rule["alert"] for rule in rules}) == len(rules) > 5
+    for rule in rules:
+        watched = set(re.findall(r"fillwright_\w+", rule["expr"]))
+        assert watched <= metrics.names()
+        assert watched or "up{" in rule["expr"]
+        assert rule["annotations"]["summary"]
+    (loaded,) = _yaml("deploy/prometheus.yml")["rule_files"]
+    assert f"./deploy/alerts.yml:{loaded}:ro" in _yaml("compose.yaml")["services"]["prometheus"]["volumes"]
+
+
+def test_the_page_of_metrics_is_what_the_engine_registers() -> None:
+    assert metrics.shown() == metrics.table(), "run `python -m tests.metrics`"
 
 
 # --- platforms --------------------------------------------------------------------------------------------

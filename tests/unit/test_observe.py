@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
@@ -24,7 +25,7 @@ from fillwright.order import (
     Signed,
     Started,
 )
-from fillwright.units import OrderId
+from fillwright.units import Millis, OrderId
 from fillwright.worker import Failure
 from tests.conformance.samples import accepted, walked
 
@@ -198,3 +199,18 @@ def test_the_load_is_what_it_was_last_told(registry: CollectorRegistry, observer
 def test_every_event_has_a_name_of_its_own() -> None:
     names = [kind.__struct_config__.tag for kind in Event.__args__]
     assert len(set(names)) == len(names) == 13
+
+
+def test_each_stage_is_timed_from_the_event_before(registry: CollectorRegistry, observer: Observer) -> None:
+    """Also where another process drove the order until now: then from its acceptance."""
+    history = walked(accepted("o-1"), [Started, Routed, Signed, Landed])
+    for late, recorded in enumerate(history):
+        moved = msgspec.structs.replace(recorded.order, updated_at=Millis(recorded.order.created_at + 1_000 * late))
+        observer.recorded(Recorded(moved, recorded.event))
+    for name in ("started", "routed", "signed", "landed"):
+        assert count(registry, "fillwright_stage_seconds_count", event=name) == 1
+        assert count(registry, "fillwright_stage_seconds_sum", event=name) == 1.0
+    taken_over = msgspec.structs.replace(history[3].order, id=OrderId("o-2"), updated_at=history[3].order.created_at)
+    observer.recorded(Recorded(taken_over, history[3].event))
+    assert count(registry, "fillwright_stage_seconds_count", event="signed") == 2
+    assert count(registry, "fillwright_stage_seconds_sum", event="signed") == 1.0

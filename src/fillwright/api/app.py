@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 
 from fillwright.api.edge import BODY_MAX, make_edge
 from fillwright.api.legacy import Legacy
+from fillwright.api.measured import SocketMetrics, make_measured
 from fillwright.api.orders import Orders
 from fillwright.api.pages import Pages
 from fillwright.api.probes import Probes
@@ -21,7 +22,7 @@ from fillwright.engine import Engine
 def make_app(engine: Engine, *, registry: CollectorRegistry, request_id: Callable[[], str]) -> web.Application:
     """The application of one engine. Its shutdown tells every open socket to come back later."""
     app = make_probes(engine, registry=registry, request_id=request_id)
-    sockets = Sockets()
+    sockets = Sockets(SocketMetrics(registry))
     app.add_routes(Orders(engine).routes())
     app.add_routes(Stream(engine, sockets).routes())
     app.add_routes(Legacy(engine, sockets).routes())
@@ -36,6 +37,7 @@ def make_app(engine: Engine, *, registry: CollectorRegistry, request_id: Callabl
 
 def make_probes(engine: Engine, *, registry: CollectorRegistry, request_id: Callable[[], str]) -> web.Application:
     """Health and metrics alone, for a process that only works."""
-    app = web.Application(middlewares=[make_edge(request_id)], client_max_size=BODY_MAX)
+    measured = make_measured(registry, engine.clock.monotonic)
+    app = web.Application(middlewares=[measured, make_edge(request_id)], client_max_size=BODY_MAX)
     app.add_routes(Probes(engine, registry).routes())
     return app

@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import WSMsgType, web
 
+from fillwright.api.measured import SocketMetrics
 from fillwright.api.problems import ProblemView, internal, problem_view
 from fillwright.errors import FillwrightError
 from fillwright.ports import News
@@ -270,7 +271,8 @@ async def _cancel(running: set[asyncio.Task[None]]) -> None:
 class Sockets:
     """All open sockets of the server, so that a shutdown can tell them."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: SocketMetrics) -> None:
+        self._metrics = metrics
         self._open: dict[Socket, asyncio.Task[Any] | None] = {}
 
     async def converse(
@@ -289,10 +291,13 @@ class Sockets:
             return response
         socket = Socket(response, request.transport, beat)
         self._open[socket] = asyncio.current_task()
+        self._metrics.open.inc()
         try:
             await socket.run(begin(socket))
         finally:
             del self._open[socket]
+            self._metrics.open.dec()
+            self._metrics.closed(response.close_code or DONE)
         return response
 
     async def close(self) -> None:
