@@ -5,6 +5,7 @@ Decides: what an operator can see. Must never: show a secret, or change what hap
 
 import logging
 from collections.abc import Mapping
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any, Final
 
@@ -18,6 +19,10 @@ from fillwright.worker import Failure
 _LOG: Final = logging.getLogger("fillwright")
 _ORDERS_MAX: Final = 20_000
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
+
+
+REQUEST: Final[ContextVar[str | None]] = ContextVar("request", default=None)
+"""The id of the request that is being answered: what is recorded meanwhile is its doing."""
 
 
 class Observer:
@@ -110,6 +115,8 @@ def _fields(recorded: Recorded) -> Mapping[str, Any]:
         "attempt": order.attempt,
         "pair": f"{order.intent.token_in.symbol}>{order.intent.token_out.symbol}",
     }
+    if (request := REQUEST.get()) is not None:
+        fields["requestId"] = request
     match event:
         case Routed(route=route):
             fields |= {"chosen": route.venue, "reason": route.reason}

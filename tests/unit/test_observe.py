@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from fillwright.errors import Code, FillwrightError
-from fillwright.observe import JsonLines, Observer, TextLines
+from fillwright.observe import REQUEST, JsonLines, Observer, TextLines
 from fillwright.order import (
     Aborted,
     Canceled,
@@ -214,3 +214,11 @@ def test_each_stage_is_timed_from_the_event_before(registry: CollectorRegistry, 
     observer.recorded(Recorded(taken_over, history[3].event))
     assert count(registry, "fillwright_stage_seconds_count", event="signed") == 2
     assert count(registry, "fillwright_stage_seconds_sum", event="signed") == 1.0
+
+
+def test_what_a_request_did_carries_its_id(observer: Observer, lines: Lines) -> None:
+    observer.recorded(LIFE[0])
+    token = REQUEST.set("req-7")
+    observer.recorded(LIFE[0])
+    REQUEST.reset(token)
+    assert [line_of(record).get("requestId") for record in lines.records] == [None, "req-7"]

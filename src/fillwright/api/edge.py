@@ -14,6 +14,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from fillwright.api.problems import internal, of_http, problem_response, problem_view
 from fillwright.errors import Code, FillwrightError
+from fillwright.observe import REQUEST
 from fillwright.units import OrderId
 from fillwright.wire.reading import Json, read_object
 
@@ -35,6 +36,7 @@ def make_edge(request_id: Callable[[], str]) -> Middleware:
         told = request.headers.get("X-Request-Id")
         name = told if told is not None and _REQUEST_ID.fullmatch(told) else request_id()
         request[_ID] = name
+        REQUEST.set(name)
         try:
             _check_origin(request)
             response = await handler(request)
