@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from fillwright.errors import FillwrightError
 from fillwright.order import Aborted, Landed, Order, Quote, Recorded, Routed, Status
 from fillwright.units import Millis, OrderId
 from fillwright.worker import Failure
@@ -87,8 +88,13 @@ class Observer:
     def failed(self, failure: Failure) -> None:
         """A failure that a worker survived."""
         self._failures.labels(failure.where).inc()
-        fields = {"where": failure.where, "orderId": failure.order_id}
-        _LOG.error("%s: %s", failure.where, failure.error, extra={"fields": fields}, exc_info=failure.error)
+        where, error = failure.where, failure.error
+        fields: dict[str, Any] = {"where": where, "orderId": failure.order_id}
+        if isinstance(error, FillwrightError):  # a server that is away fails every order in hand: one line each will do
+            fields |= {"code": error.code, "cause": repr(error.__cause__) if error.__cause__ else None}
+            _LOG.warning("%s: %s", where, error, extra={"fields": fields})
+        else:
+            _LOG.error("%s: %s", where, error, extra={"fields": fields}, exc_info=error)
 
     def load(self, *, driving: int, hints: int, waiting: int, oldest_s: float) -> None:
         """How busy the process is now."""

@@ -169,12 +169,27 @@ def test_a_quiet_log_level_still_counts(registry: CollectorRegistry, observer: O
     assert count(registry, "fillwright_events_total", event="accepted") == 1
 
 
-def test_a_survived_failure_is_counted_and_logged_with_its_trace(
+def test_an_expected_failure_is_one_line_that_names_its_cause(
+    registry: CollectorRegistry, observer: Observer, lines: Lines
+) -> None:
+    """A database that is away fails every order in hand: forty lines each would bury the rest of the log."""
+    try:
+        raise FillwrightError(Code.STORE_UNAVAILABLE, "the store did not answer") from ConnectionResetError("by peer")
+    except FillwrightError as error:
+        observer.failed(Failure("drive", OrderId("o-7"), error))
+    assert count(registry, "fillwright_failures_total", where="drive") == 1
+    line = line_of(lines.records[0])
+    assert (line["level"], line["orderId"], line["code"]) == ("WARNING", "o-7", "STORE_UNAVAILABLE")
+    assert line["cause"] == "ConnectionResetError('by peer')"
+    assert "\n" not in TextLines().format(lines.records[0])
+
+
+def test_a_defect_that_was_survived_is_logged_with_its_trace(
     registry: CollectorRegistry, observer: Observer, lines: Lines
 ) -> None:
     try:
-        raise FillwrightError(Code.STORE_UNAVAILABLE, "the store did not answer")
-    except FillwrightError as error:
+        raise ZeroDivisionError("a defect")
+    except ZeroDivisionError as error:
         observer.failed(Failure("drive", OrderId("o-7"), error))
     assert count(registry, "fillwright_failures_total", where="drive") == 1
     line = line_of(lines.records[0])
