@@ -4,6 +4,7 @@ PYTHON  ?= python3
 SEEDS   ?= 200
 CUTS    ?= 1000
 SECONDS ?= 600
+EXAMPLES ?= 500
 JOBS    ?= 0
 ARGS    ?=
 
@@ -12,7 +13,7 @@ BIN  := $(VENV)/bin
 BASE := $(VENV)/.stamp-base
 PROD := $(VENV)/.stamp-production
 DEV  := $(VENV)/.stamp-dev
-CODE  = src tests $(wildcard bench)
+CODE  = src tests $(wildcard bench examples)
 
 UV_VERSION := 0.13.9
 UV         := $(VENV)/uv-$(UV_VERSION)/bin/uv
@@ -26,7 +27,7 @@ INSTALL = $(PIP) install --quiet --no-deps
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-production dev run demo prod-demo test check format sim power chaos bench bench-router bench-prod bench-streams lock clean
+.PHONY: help install install-production dev run demo prod-demo test check format fuzz-api sim power chaos bench bench-router bench-prod bench-streams lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -58,6 +59,9 @@ check: $(DEV) ## formatting, lint, types, layers
 format: $(DEV) ## format the code and mend what lint can mend
 	$(BIN)/ruff check --fix-only --quiet $(CODE)
 	$(BIN)/ruff format $(CODE)
+
+fuzz-api: $(DEV) ## requests made up from the document, against a server: EXAMPLES=n an operation
+	$(BIN)/python -m tests.api.fuzz $(EXAMPLES)
 
 sim: $(DEV) ## simulate faults: SEEDS=n runs, or SEED=k to replay one
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)

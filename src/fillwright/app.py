@@ -8,7 +8,7 @@ import fcntl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
@@ -23,10 +23,13 @@ from fillwright.errors import Code, FillwrightError
 from fillwright.executor import Executor
 from fillwright.guard import GuardedVenue
 from fillwright.observe import Observer
-from fillwright.ports import Bus, Clock, Entropy, Queue, Store
+from fillwright.ports import Bus, Clock, Entropy, Keys, Queue
 from fillwright.tokens import Tokens
 from fillwright.wire.frames import news_of
 from fillwright.worker import Worker
+
+if TYPE_CHECKING:
+    from fillwright.adapters.postgres import PostgresStore
 
 VENUES: Final = ("raydium", "meteora")
 _EMBEDDED: Final = "embedded"
@@ -42,6 +45,7 @@ class Assembled(msgspec.Struct, frozen=True):
     chain: SimChain | RemoteChain
     registry: CollectorRegistry
     entropy: Entropy
+    keys: Keys
 
 
 @asynccontextmanager
@@ -80,16 +84,25 @@ async def open_engine(config: Config) -> AsyncIterator[Assembled]:
             group.create_task(engine.run())
             load = group.create_task(_watch_load(observer, engine, worker, queue, bus, venues))
             try:
-                yield Assembled(engine, worker, chain, registry, entropy)
+                yield Assembled(engine, worker, chain, registry, entropy, store.keys)
             finally:
                 engine.stop()
                 load.cancel()
 
 
+@asynccontextmanager
+async def open_store(config: Config) -> AsyncIterator["SqliteStore | PostgresStore"]:
+    """The store alone, its tables brought up to date; nothing works on its orders. Raises as `open_engine` does."""
+    async with AsyncExitStack() as parts:
+        if config.database is None:
+            config.data.mkdir(parents=True, exist_ok=True)
+        yield await _store(config, SystemClock(), parts)
+
+
 # --- one choice a port ------------------------------------------------------------------------------------
 
 
-async def _store(config: Config, clock: Clock, parts: AsyncExitStack) -> Store:
+async def _store(config: Config, clock: Clock, parts: AsyncExitStack) -> "SqliteStore | PostgresStore":
     lease_s = config.policy.lease_s
     if config.database is None:
         return parts.enter_context(closing(SqliteStore(config.data / "orders.db", clock, lease_s=lease_s)))

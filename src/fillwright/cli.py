@@ -1,87 +1,297 @@
-"""The command line: `fillwright serve`, `worker`, `localnet` and `demo`.
+"""The command line: what can be asked, and the exit code.
 
-Decides: what is printed and the exit code. Must never: do what the engine does.
+Decides: the commands, their options, and how a failure is told: one line. Must never: import what a command does not
+need (`fillwright --help` answers at once), or do what the engine and its client do.
 """
 
 import argparse
-import asyncio
 import os
 import sys
-from collections.abc import Coroutine, Sequence
-from typing import Any
-
-import msgspec
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, TypeAlias
 
 from fillwright import __version__
-from fillwright.config import Config, load
-from fillwright.errors import FillwrightError
+
+if TYPE_CHECKING:
+    from fillwright.config import Config
+
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
+_DONE, _FAILED, _WRONG, _MISSING, _UNKNOWN, _INTERRUPTED = 0, 1, 2, 3, 4, 130
+_CODES = """\
+exit codes: 0 done; 1 failed; 2 usage or configuration; 3 not found; 4 outcome unknown (it may have been done)
+settings: environment variables, see docs/SETTINGS.md; FILLWRIGHT_URL and FILLWRIGHT_API_KEY name the engine"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Exit codes: 0 done, 1 failed, 2 bad usage or configuration."""
-    asked = _parser().parse_args(argv)
+    """See `_CODES` for what is returned."""
+    parser = make_parser()
+    asked, rest = parser.parse_known_args(argv)
+    if rest and asked.run is not _checkout:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    asked.rest = rest
     try:
-        return _run(_command(asked, load(os.environ)))
-    except FillwrightError as error:
-        print(f"fillwright: {error}", file=sys.stderr)
-        return 2
+        code: int = asked.run(asked)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:  # `fillwright list | head`: the reader has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _DONE
+    except Exception as error:
+        failed = _exit_code(error)
+        if failed is None:
+            raise
+        print(_told(error, as_json=getattr(asked, "json", False)), file=sys.stderr)
+        return failed
+    return code
 
 
-def _command(asked: argparse.Namespace, config: Config) -> Coroutine[Any, Any, int | None]:
-    if asked.command == "demo":
-        from fillwright.demo import demo
+def _exit_code(error: Exception) -> int | None:
+    """None for a defect of ours: its traceback is what its mender needs."""
+    from fillwright.client import ClientError, NotFound, OutcomeUnknown
+    from fillwright.errors import FillwrightError
 
-        return demo(config)
-    from fillwright import processes
-
-    match asked.command:
-        case "worker":
-            return processes.work(msgspec.structs.replace(config, start_worker=True), _greet_worker)
-        case "localnet":
-            return processes.localnet(config, _greet_localnet)
+    match error:
+        case OutcomeUnknown():
+            return _UNKNOWN
+        case NotFound():
+            return _MISSING
+        case ClientError():
+            return _FAILED
+        case FillwrightError():  # also where a database that the settings name does not answer
+            return _WRONG
         case _:
-            if asked.workers is not None:
-                config = msgspec.structs.replace(config, start_worker=asked.workers > 0)
-            return processes.serve(config, _greet)
+            return None
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fillwright", description="A self-hosted order execution engine.")
-    parser.add_argument("--version", action="version", version=__version__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    serve = commands.add_parser("serve", help="run the engine with its HTTP and WebSocket interface")
-    serve.add_argument(
-        "--workers", type=int, choices=(0, 1), help="0: accept orders, leave the work to `fillwright worker`"
+def _told(error: Exception, *, as_json: bool) -> str:
+    if not as_json:
+        return f"fillwright: {error}"
+    import json
+
+    return json.dumps({"error": str(error), "code": getattr(error, "code", None)})
+
+
+# --- what can be asked ------------------------------------------------------------------------------------
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fillwright",
+        description="A self-hosted order execution engine.",
+        epilog=_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
-    commands.add_parser("worker", help="work on the orders of a shared database; start as many as you like")
-    commands.add_parser("localnet", help="run the simulated chain for several processes")
-    commands.add_parser("demo", help="send five orders through a fresh engine and show what happens")
+    parser.add_argument("--version", action="version", version=__version__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_engine(commands)
+    _add_orders(commands)
+    _add_keys(commands)
+    _add_operation(commands)
     return parser
 
 
-def _run(work: Coroutine[Any, Any, int | None]) -> int:
-    import uvloop
-
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work) or 0
-
-
-def _greet(url: str) -> None:
-    stream = url.replace("http", "ws", 1)
-    print(f"Fillwright {__version__} is ready (simulated chain; no real funds)")
-    print(f"  console    {url}/")
-    print(f"  orders     POST {url}/v1/orders")
-    print(f"  stream     {stream}/v1/stream")
-    print(f"  legacy     POST {url}/api/orders/execute")
-    print(f"  health     {url}/readyz   metrics {url}/metrics", flush=True)
+def _add_engine(commands: Commands) -> None:
+    serve = _command(commands, "serve", _serve, "run the engine with its HTTP and WebSocket interface")
+    serve.add_argument(
+        "--workers", type=int, choices=(0, 1), help="0: accept orders, leave the work to `fillwright worker`"
+    )
+    _command(commands, "worker", _work, "work on the orders of a shared database; start as many as you like")
+    _command(commands, "localnet", _localnet, "run the simulated chain for several processes")
+    _command(commands, "demo", _demo, "send five orders through a fresh engine and show what happens", json=False)
 
 
-def _greet_worker(name: str) -> None:
-    print(f"Fillwright {__version__}: worker {name} is at work", flush=True)
+def _add_orders(commands: Commands) -> None:
+    order = _command(commands, "order", _client, "place an order: sell 1.5 SOL/USDC, buy 2 SOL/USDC, swap 100 USDC/SOL")
+    _add_request(order)
+    order.add_argument("--client-id", metavar="ID", help="your own name for the order: one order for ever")
+    order.add_argument("--key", metavar="KEY", help="idempotency key: the same again answers the same order")
+    order.add_argument("--wait", action="store_true", help="until the order is over; 0 only if it is confirmed")
+    order.add_argument("--watch", action="store_true", help="the same, and show every step")
+    _add_request(_command(commands, "quote", _client, "what the venues offer now; nothing is stored"))
+    for name, what in (
+        ("get", "show one order"),
+        ("explain", "say what an order waits for"),
+        ("cancel", "cancel an order, or as soon as its transaction is proven over"),
+    ):
+        _command(commands, name, _client, what).add_argument("id", help="the order's id, or your client order id")
+    for name, what in (("openapi", "HTTP interface"), ("asyncapi", "streams")):
+        _command(commands, name, _client, f"print the engine's own document of its {what}", json=False)
+    listed = _command(commands, "list", _client, "list orders, the newest first")
+    listed.add_argument("--status", default="all", help="open, closed, all, or one status")
+    listed.add_argument("--pair", metavar="BASE/QUOTE")
+    listed.add_argument("--side", choices=("buy", "sell"))
+    listed.add_argument("--since", metavar="TIME", help="accepted from then on, such as 2024-01-10T16:00:00Z")
+    listed.add_argument("--until", metavar="TIME", help="accepted before")
+    listed.add_argument("--limit", type=_count, default=20, metavar="N", help="at most so many (20)")
+    watch = _command(commands, "watch", _client, "follow one order to its end, or all orders until interrupted")
+    watch.add_argument("id", nargs="?", help="the order's id, or your client order id; none: all orders")
+    watch.add_argument("--lines", action="store_true", help="one line an event, also on a terminal")
 
 
-def _greet_localnet(url: str) -> None:
-    print(f"Fillwright {__version__}: simulated chain at {url} (no real funds)", flush=True)
+def _add_request(command: argparse.ArgumentParser) -> None:
+    command.add_argument("side", nargs="?", choices=("sell", "buy", "swap"), help="swap: of the first token, exact in")
+    command.add_argument("amount", nargs="?", help="decimal; sell and buy: of the pair's first token")
+    command.add_argument("pair", nargs="?", metavar="PAIR", help="SOL/USDC; symbols or mints")
+    command.add_argument("--slippage-bps", type=int, metavar="BPS", help="worst acceptable outcome (100)")
+    command.add_argument("--max-impact-bps", type=int, metavar="BPS", help="most the order may move the price")
+    command.add_argument("--venue", action="append", metavar="NAME", help="only there; may be given again")
+    command.add_argument("--tag", action="append", metavar="TEXT", help="a note kept with the order; again for more")
+    command.add_argument(
+        "--field",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any field of the request; a value that begins with { or [ is JSON",
+    )
+    command.add_argument("--file", metavar="FILE", help="the request as JSON; - reads it from standard input")
+
+
+def _add_keys(commands: Commands) -> None:
+    keys = commands.add_parser("keys", help="make, list and revoke API keys")
+    actions = keys.add_subparsers(dest="action", required=True)
+    create = _command(actions, "create", _keys, "make a key; its token is shown once")
+    create.add_argument("--label", required=True, help="what it is for")
+    create.add_argument("--account", default="default", help="whose orders it sees (default)")
+    create.add_argument("--scopes", default="read,trade", help="of read, trade, admin; with commas (read,trade)")
+    create.add_argument("--rate", type=_count, metavar="N", help="requests a second, in each API process")
+    create.add_argument("--burst", type=_count, metavar="N", help="requests at once after a quiet time (as --rate)")
+    create.add_argument(
+        "--max-amount",
+        action="append",
+        default=[],
+        metavar="SOL=10",
+        help="largest amount of one order; may be repeated. Amounts of other tokens are then refused",
+    )
+    create.add_argument("--max-slippage-bps", type=_count, metavar="BPS", help="largest slippage of one order")
+    _command(actions, "revoke", _keys, "let a key work no more; running engines follow within seconds").add_argument(
+        "id"
+    )
+    _command(actions, "list", _keys, "all keys, newest first")
+
+
+def _add_operation(commands: Commands) -> None:
+    database = _command(commands, "db", _database, "the orders' database, as the settings name it")
+    database.add_argument(
+        "what",
+        choices=("migrate", "check", "stats"),
+        help="bring its tables up to date; prove every order against its history; count",
+    )
+    _command(commands, "doctor", _doctor, "look at this machine and the settings, and say what to do")
+    for name, what in (("sim", "the simulation campaign"), ("chaos", "real processes under fire")):
+        _command(commands, name, _checkout, f"{what}; only in a checkout; options are passed on", json=False)
+    bench = _command(commands, "bench", _checkout, "a benchmark; only in a checkout; options are passed on", json=False)
+    bench.add_argument("what", choices=("engine", "prod", "router", "streams"))
+    shell = _command(commands, "completion", _completion, "print the completion of a shell", json=False)
+    shell.add_argument("shell", choices=("bash", "zsh", "fish"), help='bash: eval "$(fillwright completion bash)"')
+
+
+def _command(commands: Commands, name: str, run: object, what: str, *, json: bool = True) -> argparse.ArgumentParser:
+    command = commands.add_parser(
+        name,
+        help=what,
+        description=what,
+        epilog=_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    command.set_defaults(run=run)
+    if json:
+        command.add_argument("--json", action="store_true", help="one JSON object a line, for programs")
+    return command
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= 1_000_000):
+        raise argparse.ArgumentTypeError("must be a whole number from 1 on")
+    return int(text)
+
+
+# --- what then runs ---------------------------------------------------------------------------------------
+
+
+def _config() -> "Config":
+    from fillwright.config import load
+
+    return load(os.environ)
+
+
+def _serve(asked: argparse.Namespace) -> int:
+    import msgspec
+
+    from fillwright.commands.engine import greet, run
+    from fillwright.processes import serve
+
+    config = _config()
+    if asked.workers is not None:
+        config = msgspec.structs.replace(config, start_worker=asked.workers > 0)
+    return run(serve(config, greet("serve", as_json=asked.json)))
+
+
+def _work(asked: argparse.Namespace) -> int:
+    import msgspec
+
+    from fillwright.commands.engine import greet, run
+    from fillwright.processes import work
+
+    return run(work(msgspec.structs.replace(_config(), start_worker=True), greet("worker", as_json=asked.json)))
+
+
+def _localnet(asked: argparse.Namespace) -> int:
+    from fillwright.commands.engine import greet, run
+    from fillwright.processes import localnet
+
+    return run(localnet(_config(), greet("localnet", as_json=asked.json)))
+
+
+def _demo(asked: argparse.Namespace) -> int:
+    from fillwright.commands.engine import run
+    from fillwright.demo import demo
+
+    return run(demo(_config()))
+
+
+def _client(asked: argparse.Namespace) -> int:
+    from fillwright.commands import orders
+
+    return orders.run(asked, _config())
+
+
+def _keys(asked: argparse.Namespace) -> int:
+    from fillwright.commands.engine import run
+    from fillwright.commands.keys import keys
+
+    return run(keys(asked, _config()))
+
+
+def _database(asked: argparse.Namespace) -> int:
+    from fillwright.commands import database
+
+    return database.run(asked.what, _config(), as_json=asked.json)
+
+
+def _doctor(asked: argparse.Namespace) -> int:
+    from fillwright.commands import doctor
+
+    return doctor.run(os.environ, as_json=asked.json)
+
+
+def _checkout(asked: argparse.Namespace) -> int:
+    from fillwright.commands import checkout
+
+    module = f"bench.{asked.what}" if asked.command == "bench" else f"tests.{_CAMPAIGNS[asked.command]}"
+    return checkout.run(module, asked.rest)
+
+
+_CAMPAIGNS = {"sim": "simulation", "chaos": "chaos"}
+
+
+def _completion(asked: argparse.Namespace) -> int:
+    from fillwright.commands import completion
+
+    print(completion.script(asked.shell, make_parser()), end="")
+    return _DONE
 
 
 if __name__ == "__main__":

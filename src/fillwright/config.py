@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import msgspec
 
+from fillwright.access import TOKEN_FORM, is_token
 from fillwright.errors import Code, FillwrightError
 from fillwright.policy import FAST_BACKOFF_MS, Policy
 
@@ -48,6 +49,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: int | None = None
+    open_to: frozenset[str] = frozenset()
+    first_key: Secret | None = None
     data: Path = Path("data")
     database: Secret | None = None
     """`postgresql://` URL; None: the embedded store in `data`."""
@@ -61,6 +64,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     sim: str = "classic"
     seed: int = 1
     prices: Path | None = None
+    url: str | None = None
+    """None: this machine, at `port`."""
+    api_key: Secret | None = None
     log: str = "text"
     log_level: str = "INFO"
     policy: Policy = Policy()
@@ -132,6 +138,19 @@ def _host(text: str) -> str:
     raise ValueError("must be the name or address of one host, or the folder of a socket")
 
 
+def _hosts(text: str) -> frozenset[str]:
+    names = [name.strip().lower() for name in text.split(",")]
+    if not all(re.fullmatch(r"[a-z0-9._:-]{1,255}|\*", name) for name in names):
+        raise ValueError("must be host names without ports, separated by commas, or *")
+    return frozenset(names)
+
+
+def _token(text: str) -> Secret:
+    if not is_token(text):
+        raise ValueError(TOKEN_FORM)
+    return Secret(text)
+
+
 def _server(schemes: Mapping[str, str]) -> Parse:
     """A URL into those parts of a server's address that it states. `?host=/...` is the folder of a socket."""
     why = f"must be like {next(iter(schemes))}://user:password@host:port/name, with special characters as %xx"
@@ -177,6 +196,12 @@ def _address(text: str) -> str:
     return text.rstrip("/")
 
 
+def _api_key(text: str) -> Secret:
+    if not re.fullmatch(r"[!-~]{1,255}", text):
+        raise ValueError("must be 1 to 255 visible ASCII characters")
+    return Secret(text)
+
+
 # --- the table --------------------------------------------------------------------------------------------
 
 
@@ -206,6 +231,23 @@ SETTINGS: Final = (
         default=f"{SERVE_PORT}; localnet: {LOCALNET_PORT}; worker: none",
     ),
     Setting(("FILLWRIGHT_HOST",), "host", str, "address to listen on; 0.0.0.0 for every network, as in a container"),
+    Setting(
+        ("FILLWRIGHT_OPEN",),
+        "open_to",
+        _hosts,
+        "while no API key was ever made: host names, separated by commas, under which callers need none, beyond this "
+        "machine too; `*` for any. For a proxy or a network that decides who may come in",
+        default="none: only this machine, and another `FILLWRIGHT_HOST` needs a key",
+    ),
+    Setting(
+        ("FILLWRIGHT_FIRST_KEY",),
+        "first_key",
+        _token,
+        "token of an API key with every scope, made at the start if no key was ever made: `fw_`, 12 hex digits, `_` "
+        "and 64 hex digits, all of them random",
+        default="none: `fillwright keys create` makes keys",
+        is_secret=True,
+    ),
     Setting(
         ("FILLWRIGHT_DATA",), "data", Path, "folder of the embedded data: orders, and the simulated chain's ledger"
     ),
@@ -306,6 +348,21 @@ SETTINGS: Final = (
         "CSV of USD prices the simulated market follows: seconds,SOL,USDC,...",
         default="a seeded path",
     ),
+    Setting(
+        ("FILLWRIGHT_URL",),
+        "url",
+        _address,
+        "where `fillwright order` and the other commands of a client find the engine",
+        default="this machine, at `PORT`",
+    ),
+    Setting(
+        ("FILLWRIGHT_API_KEY",),
+        "api_key",
+        _api_key,
+        "the key that those commands show to the engine",
+        default="none: an engine without keys needs none",
+        is_secret=True,
+    ),
     Setting(("FILLWRIGHT_LOG",), "log", _one_of("text", "json"), "log lines: `text`, or `json` for one object a line"),
     Setting(("FILLWRIGHT_LOG_LEVEL",), "log_level", _one_of("DEBUG", "INFO", "WARNING", "ERROR"), "least level logged"),
 )
@@ -345,8 +402,9 @@ def load(env: Mapping[str, str]) -> Config:
 
 def _refuse_unknown(env: Mapping[str, str]) -> None:
     known = sorted(name for setting in SETTINGS for name in setting.names if name.startswith("FILLWRIGHT_"))
+    files = {f"{name}_FILE" for setting in SETTINGS if setting.is_secret for name in setting.names}
     for name in env:
-        if name.startswith("FILLWRIGHT_") and name not in known:
+        if name.startswith("FILLWRIGHT_") and name not in known and name not in files:
             raise _invalid(name, f"is not a setting; known: {', '.join(known)}")
 
 

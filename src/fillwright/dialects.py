@@ -5,13 +5,13 @@ between two spellings that disagree, or read a fraction that could be a percenta
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
 
 from fillwright.errors import Code, FillwrightError, Problem
-from fillwright.wire.frames import Frame, encode_frame
+from fillwright.wire.frames import Frame, QuoteFrame, encode_frame
 from fillwright.wire.reading import BLAMES_MAX, Json, Members, Number, Refused, point
 
 
@@ -167,7 +167,7 @@ class QuotesFrame(msgspec.Struct, frozen=True, kw_only=True, rename="camel", tag
     order_id: str
     status: str = "routing"
     timestamp: int
-    quotes: object
+    quotes: Sequence[QuoteFrame]
 
 
 def spoken(frame: bytes) -> list[bytes]:

@@ -13,23 +13,24 @@ from typing import Final
 import msgspec
 
 from fillwright.admission import Gate
+from fillwright.cancels import Cancels, Withdrawal
 from fillwright.errors import Code, FillwrightError
+from fillwright.eventlog import EventLog
 from fillwright.executor import Executor
+from fillwright.market import Market
 from fillwright.order import (
     Accepted,
     Intent,
     Order,
     Recorded,
     Route,
-    Status,
     accept,
-    cancel,
     replay,
 )
-from fillwright.ports import Conflict, Entropy, Inbox, NewOrder, News, Page, Queue, Stored
+from fillwright.ports import Entropy, Inbox, NewOrder, News, Page, Queue, Stored, Switch
 from fillwright.routing import NoRoute
 from fillwright.tokens import Tokens
-from fillwright.units import Millis, OrderId
+from fillwright.units import Millis, Mint, OrderId
 from fillwright.worker import Worker
 
 _ENDED_MAX: Final = 10_000
@@ -57,7 +58,10 @@ class Engine:
         self.policy = executor.policy
         self.clock = executor.clock
         self.gate = Gate(executor.store, executor.clock, executor.policy)
+        self.market = Market(executor, tokens)
+        self.log = EventLog(executor)
         self._executor = executor
+        self._cancels = Cancels(executor)
         self._store = executor.store
         self._bus = executor.bus
         self._queue = queue
@@ -113,19 +117,22 @@ class Engine:
 
         Raises FillwrightError: ORDER_NOT_FOUND; CANCEL_TOO_LATE where it ended otherwise.
         """
-        while True:
-            order = await self.get(account, order_id)
-            if order.status is Status.CANCELED:
-                return order
-            recorded = cancel(order, self.clock.now())
-            if recorded is None:
-                return order
-            try:
-                await self._store.record(order, [recorded])
-            except Conflict:
-                continue  # the order moved on meanwhile; it has few moves left, so this ends
-            await self._executor.announce([recorded])
-            return recorded.order
+        return await self._cancels.one(account, order_id)
+
+    async def cancel_all(self, account: str, mints: frozenset[Mint] | None = None) -> list[Withdrawal]:
+        """The same for every open order of the account, or of one pair of tokens; each with its own outcome."""
+        return await self._cancels.all(account, mints)
+
+    async def cancel_after(self, account: str, seconds: int) -> Switch | None:
+        """Cancel all orders of the account in so many seconds, unless this is called again before; 0 calls it off.
+
+        It is stored: it fires whatever becomes of this process, as soon as a worker is there. Asking again replaces
+        what was asked before, also where that is overdue.
+        """
+        if seconds:
+            return await self._store.arm(account, seconds)
+        await self._store.disarm(account)
+        return None
 
     async def quote(self, intent: Intent) -> Route | NoRoute:
         """What the venues offer for this intent now; nothing is stored."""

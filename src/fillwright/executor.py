@@ -176,13 +176,16 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
 
     async def route(self, intent: Intent) -> Route | NoRoute:
         """Ask every allowed venue at once and choose. Has no effect."""
-        offers = await self._offers(intent.venues, self.hubs | {intent.token_in.mint, intent.token_out.mint})
+        offers = await self.offers(intent.venues, self.hubs | {intent.token_in.mint, intent.token_out.mint})
         policy = self.policy
         limits = Limits(legs_max=policy.legs_max, hops_max=policy.hops_max, leg_cost_lamports=policy.leg_cost_lamports)
         return self.router.best_route(intent, offers, self.clock.now(), limits)
 
-    async def _offers(self, names: tuple[str, ...] | None, mints: frozenset[Mint]) -> list[Offer]:
-        """One question answers all who have the same one while it is under way."""
+    async def offers(self, names: tuple[str, ...] | None, mints: frozenset[Mint]) -> list[Offer]:
+        """What these venues (None: all) have for these tokens.
+
+        One question answers all who have the same one while it is under way.
+        """
         asked = (names, mints)
         asking = self.asking.get(asked)
         if asking is None:

@@ -49,6 +49,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """A worker not heard of for this long, by the store's clock, is taken for dead."""
     sweep_s: float = 0.25
     """Between two looks for due orders that no hint has named."""
+    switch_s: float = 1.0
+    """Between two looks for dead-man's switches whose time has come."""
+    market_s: float = 1.0
+    """How old the pools shown to those who look may be before the venues are asked again."""
     watch_s: float = 5.0
     """A silent watcher reads the store again after this long."""
     stumble_s: float = 1.0

@@ -5,12 +5,13 @@ Each obligation here is a test in tests/conformance, run over every adapter. An 
 exceptions into FillwrightError, once, at its edge.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 import msgspec
 
+from fillwright.access import Key, KeyId, Ticket
 from fillwright.errors import Problem
 from fillwright.order import Fill, Leg, Mode, Order, Recorded, Side, SignedTx, Stamped, Status
 from fillwright.pools import ChainTime, Pool
@@ -54,6 +55,29 @@ class Backlog(msgspec.Struct, frozen=True):
 
     waiting: int
     oldest_s: float
+
+
+class Switch(msgspec.Struct, frozen=True):
+    """A dead-man's switch: from `fires_at` on, by the store's clock, the account's open orders are to be canceled."""
+
+    account: str
+    fires_at: Millis
+
+
+class Place(msgspec.Struct, frozen=True, order=True):
+    """Where an event stands in the log of all events. Only the order of places has a meaning."""
+
+    transaction: int
+    id: int
+
+
+class Logged(msgspec.Struct, frozen=True):
+    """One entry of the log."""
+
+    place: Place
+    account: str
+    order_id: OrderId
+    seq: int
 
 
 class Conflict(Exception):
@@ -110,8 +134,59 @@ class Store(Protocol):
     async def retire(self, worker: str) -> None:
         """This worker has stopped: what it still holds may be claimed at once."""
 
+    async def log(self, after: Place, limit: int) -> list[Logged]:
+        """The next events of all orders after this place, at most so many.
+
+        The log only grows at its end: once an event was returned, nothing appears before it any more, whatever else was
+        being written at the time. So who goes on after the last one returned misses nothing. The events of one order
+        stand in the order of their seq. A committed event may be held back for as long as an older transaction lasts.
+        """
+
+    async def log_end(self) -> Place:
+        """The place of the last event that `log` returns now; before all places where there is none."""
+
+    async def arm(self, account: str, seconds: int) -> Switch:
+        """Set the account's one switch to fire in so many seconds, durably, in place of any earlier time."""
+
+    async def disarm(self, account: str, switch: Switch | None = None) -> None:
+        """Remove the account's switch, durably; where `switch` is given, only if it has not been armed again since."""
+
+    async def fired(self, limit: int) -> list[Switch]:
+        """Switches whose time has come, longest ago first. They stay until they are removed."""
+
     async def ping(self) -> None:
         """Return if the store can answer."""
+
+
+# --- keys: who may come in --------------------------------------------------------------------------------
+
+
+class Keys(Protocol):
+    """API keys and stream tickets, in the store's database.
+
+    Every method may raise FillwrightError(STORE_UNAVAILABLE).
+    """
+
+    async def add(self, key: Key) -> None:
+        """Make a key durable before returning; where its id is known already, nothing is changed."""
+
+    async def active(self) -> list[Key] | None:
+        """The keys that are not revoked; None as long as no key was ever added: that is not the same as none left."""
+
+    async def page(self, limit: int) -> list[Key]:
+        """The latest keys, revoked ones included, newest first."""
+
+    async def revoke(self, key_id: KeyId, now: Millis) -> Key | None:
+        """The key, revoked by now or earlier; None where there is no such key."""
+
+    async def touch(self, used: Mapping[KeyId, Millis]) -> None:
+        """Remember when keys were last used; an earlier time never replaces a later one."""
+
+    async def add_ticket(self, ticket: Ticket, now: Millis) -> None:
+        """Remember it until it is taken or expires; expired ones may be forgotten."""
+
+    async def take_ticket(self, digest: bytes, now: Millis) -> Ticket | None:
+        """The ticket, for the first caller only, and only before it expires."""
 
 
 # --- queue and bus: hints ---------------------------------------------------------------------------------

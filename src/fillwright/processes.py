@@ -14,10 +14,11 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
+from fillwright.access import ACCOUNT_DEFAULT, Limits, Scope, key_of
 from fillwright.adapters.local import SystemClock
 from fillwright.adapters.sim.node import serving
-from fillwright.api import make_app, make_probes
-from fillwright.app import Assembled, open_engine, owned, sim_chain
+from fillwright.api import Access, is_loopback, make_app, make_probes
+from fillwright.app import Assembled, open_engine, open_store, owned, sim_chain
 from fillwright.config import LOCALNET_PORT, SERVE_PORT, Config
 from fillwright.errors import Code, FillwrightError
 from fillwright.observe import JsonLines, TextLines
@@ -31,9 +32,10 @@ async def serve(config: Config, announce: Announce) -> None:
     if not config.start_worker and config.database is not None:
         _require_shared_chain(config)
     stopped = _signals(config)
+    await _require_key(config)
     async with open_engine(config) as running:
         port = SERVE_PORT if config.port is None else config.port
-        async with _listening(config, port, _interface(running)) as url:
+        async with _listening(config, port, _interface(running, config)) as url:
             announce(url)
             await _until_stopped(stopped, running, config)
 
@@ -51,7 +53,8 @@ async def work(config: Config, announce: Announce) -> None:
             announce(name)
             await _until_stopped(stopped, running, config)
             return
-        probes = make_probes(running.engine, registry=running.registry, request_id=_request_ids(running))
+        access = _access(running, config)
+        probes = make_probes(running.engine, access, registry=running.registry, request_id=_request_ids(running))
         async with _listening(config, config.port, probes):
             announce(name)
             await _until_stopped(stopped, running, config)
@@ -86,6 +89,31 @@ def _require_shared_chain(config: Config) -> None:
         raise FillwrightError(Code.CONFIG_INVALID, why)
 
 
+async def _require_key(config: Config) -> None:
+    """Raises FillwrightError(CONFIG_INVALID) where other machines could come in and nobody had decided who may."""
+    async with open_store(config) as store:
+        known = await store.keys.active()
+        if known is None and config.first_key is not None:
+            known = [
+                key_of(
+                    config.first_key.reveal(),
+                    account=ACCOUNT_DEFAULT,
+                    label="first key",
+                    scopes=frozenset(Scope),
+                    limits=Limits(),
+                    now=SystemClock().now(),
+                )
+            ]
+            await store.keys.add(known[0])
+    if not (known or config.open_to or is_loopback(config.host)):
+        why = (
+            f"FILLWRIGHT_HOST={config.host} lets other machines in, and there is no API key: make one with"
+            " `fillwright keys create`, or set FILLWRIGHT_FIRST_KEY, or, where something else decides who may come in,"
+            " FILLWRIGHT_OPEN"
+        )
+        raise FillwrightError(Code.CONFIG_INVALID, why)
+
+
 def _signals(config: Config) -> asyncio.Event:
     """Set by the first SIGTERM or SIGINT."""
     log_to_stderr(config)
@@ -103,8 +131,14 @@ async def _until_stopped(stopped: asyncio.Event, running: Assembled, config: Con
     running.engine.stop()
 
 
-def _interface(running: Assembled) -> web.Application:
-    return make_app(running.engine, registry=running.registry, request_id=_request_ids(running))
+def _interface(running: Assembled, config: Config) -> web.Application:
+    return make_app(
+        running.engine, _access(running, config), registry=running.registry, request_id=_request_ids(running)
+    )
+
+
+def _access(running: Assembled, config: Config) -> Access:
+    return Access(running.keys, running.engine.clock, running.entropy, host=config.host, open_to=config.open_to)
 
 
 def _request_ids(running: Assembled) -> Callable[[], str]:

@@ -1,4 +1,4 @@
-"""Many orders: take hints, claim, drive each one; heartbeat; sweep up what no hint has named; drain.
+"""Many orders: take hints, claim, drive each one; heartbeat; sweep up what no hint has named; fire switches; drain.
 
 Decides: how many orders run at once and what happens to one that fails unexpectedly. Must never: rely on a
 hint, or give up an order: whatever is dropped here is found again by the sweep, which needs no queue.
@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from fillwright.cancels import Cancels
 from fillwright.errors import FillwrightError
 from fillwright.executor import Executor
 from fillwright.order import Order
@@ -34,6 +35,7 @@ class Worker:
         self._store = executor.store
         self._clock = executor.clock
         self._policy = executor.policy
+        self._cancels = Cancels(executor)
         self._queue = queue
         self._report = report
         self._driving: dict[OrderId, asyncio.Task[None]] = {}
@@ -56,10 +58,12 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             heart = group.create_task(self._repeat("heartbeat", self._policy.heartbeat_s, self._heartbeat))
             sweep = group.create_task(self._repeat("sweep", self._policy.sweep_s, lambda: self._sweep(group)))
+            switches = group.create_task(self._repeat("switches", self._policy.switch_s, self._cancels.fire))
             intake = group.create_task(self._repeat("intake", 0, lambda: self._intake(group)))
             await self._stopping.wait()
             intake.cancel()
             sweep.cancel()
+            switches.cancel()
             await self._drain()
             heart.cancel()
         await self._retire()

@@ -17,10 +17,10 @@ import aiohttp
 import uvloop
 from aiohttp import web
 
-from fillwright.api import make_app
-from fillwright.app import open_engine
+from fillwright.api import Access, make_app
+from fillwright.app import Assembled, open_engine
 from fillwright.config import Config
-from fillwright.engine import Engine
+from tests.api.contract import hold
 
 T = TypeVar("T")
 TERMINAL = {"confirmed", "failed", "canceled", "expired"}
@@ -46,8 +46,12 @@ class Answer:
 
 
 class Server:
-    def __init__(self, engine: Engine, runner: web.AppRunner, http: aiohttp.ClientSession, folder: Path) -> None:
-        self.engine = engine
+    def __init__(
+        self, running: Assembled, access: Access, runner: web.AppRunner, http: aiohttp.ClientSession, folder: Path
+    ) -> None:
+        self.engine = running.engine
+        self.keys = running.keys
+        self.access = access
         self.runner = runner
         self.http = http
         self.port: int = runner.addresses[0][1]
@@ -55,7 +59,9 @@ class Server:
 
     async def send(self, method: str, path: str, **options: Any) -> Answer:
         async with self.http.request(method, path, allow_redirects=False, **options) as response:
-            return Answer(response.status, response.headers, await response.read())
+            answer = Answer(response.status, response.headers, await response.read())
+        hold(method, path, answer.status, answer.headers, answer.body)
+        return answer
 
     async def get(self, path: str, **options: Any) -> Answer:
         return await self.send("GET", path, **options)
@@ -89,7 +95,8 @@ class Server:
 async def serving(folder: Path, *, send_buffer: int | None = None, **settings: Any) -> AsyncIterator[Server]:
     config = Config(**{"data": folder, "sim": "instant", **settings})
     async with open_engine(config) as running:
-        app = make_app(running.engine, registry=running.registry, request_id=lambda: uuid.uuid4().hex)
+        access = Access(running.keys, running.engine.clock, running.entropy, host=config.host, open_to=config.open_to)
+        app = make_app(running.engine, access, registry=running.registry, request_id=lambda: uuid.uuid4().hex)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2)
         await runner.setup()
         listening = socket.socket()
@@ -100,7 +107,7 @@ async def serving(folder: Path, *, send_buffer: int | None = None, **settings: A
         try:
             base = f"http://127.0.0.1:{listening.getsockname()[1]}"
             async with aiohttp.ClientSession(base) as http:
-                yield Server(running.engine, runner, http, folder)
+                yield Server(running, access, runner, http, folder)
         finally:
             await runner.cleanup()
 

@@ -180,7 +180,7 @@ def raw(port: int, request: bytes) -> bytes:
         return told
 
 
-HEAD = b"POST /v1/orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+HEAD = b"POST /v1/orders HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 
 
 @pytest.mark.parametrize(
@@ -196,12 +196,12 @@ HEAD = b"POST /v1/orders HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r
         HEAD + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{}",
         HEAD + b"X-Request-Id: \xff\xfe\r\nIdempotency-Key: \xff\r\nContent-Length: 2\r\n\r\n{}",
         HEAD + b"Upgrade: websocket\r\nConnection: Upgrade\r\nContent-Length: 2\r\n\r\n{}",
-        b"GET /v1/stream HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        b"GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
         b"GET /ws HTTP/1.1\r\nUpgrade: h2c\r\n\r\n",
-        b"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 20_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: localhost\r\nX-A: " + b"a" * 20_000 + b"\r\n\r\n",
         b"NONSENSE\r\n\r\n",
     ],
-    ids=lambda value: repr(value[74:140]),
+    ids=lambda value: repr(value[82:148]),
 )
 def test_a_broken_transport_is_the_clients_fault(port: tuple[int, Any], request_: bytes) -> None:
     number, rows = port

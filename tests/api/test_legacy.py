@@ -164,15 +164,15 @@ def test_dialect_b_upgrades_the_connection_that_carried_the_post(tmp_path: Path)
         async with serving(tmp_path) as server:
             reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
             body = json.dumps(B).encode()
-            head = "POST /api/orders/execute HTTP/1.1\r\nHost: h:1\r\nContent-Type: application/json\r\n"
+            head = "POST /api/orders/execute HTTP/1.1\r\nHost: localhost:1\r\nContent-Type: application/json\r\n"
             writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
             answered = (await reader.readuntil(b"\r\n\r\n")).decode()
             length = int(answered.lower().split("content-length: ")[1].split("\r\n")[0])
             told = json.loads(await reader.readexactly(length))
-            assert told["wsUpgrade"] == f"ws://h:1/ws/orders/{told['orderId']}"
+            assert told["wsUpgrade"] == f"ws://localhost:1/ws/orders/{told['orderId']}"
             writer.write(
-                f"GET /api/orders/execute?orderId={told['orderId']} HTTP/1.1\r\nHost: h:1\r\nUpgrade: websocket\r\n"
-                "Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+                f"GET /api/orders/execute?orderId={told['orderId']} HTTP/1.1\r\nHost: localhost:1\r\n"
+                "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
             )
             assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 101 ")

@@ -1,5 +1,6 @@
 """The front door, probes, and the page of each problem."""
 
+import gzip
 import html
 import re
 from pathlib import Path
@@ -10,6 +11,8 @@ from fillwright.api.problems import KINDS
 from fillwright.errors import RETRYABLE, Code
 from tests.api.running import SELL, run, serving
 
+SCRIPTS_MAX = 60_000
+"""Bytes of all scripts together, compressed."""
 BROWSER = {"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"}
 
 
@@ -40,7 +43,9 @@ def test_the_front_door_knows_a_browser(tmp_path: Path) -> None:
             assert plain.json == {"status": "ok", "service": "Order Execution Engine"}
             page = await server.get("/", headers=BROWSER)
             assert page.headers["Content-Type"] == "text/html; charset=utf-8"
-            assert "default-src 'self'" in page.headers["Content-Security-Policy"]
+            policy = page.headers["Content-Security-Policy"]
+            assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'")
+            assert "unsafe" not in policy
             assert page.headers["X-Content-Type-Options"] == "nosniff"
             for path in ("/test", "/order-tester.html"):
                 moved = await server.get(path)
@@ -50,14 +55,40 @@ def test_the_front_door_knows_a_browser(tmp_path: Path) -> None:
 
 
 def test_the_page_holds_to_its_policy(tmp_path: Path) -> None:
+    """Nothing inline, nothing from elsewhere, and every file that a module imports is served."""
+
     async def script() -> None:
         async with serving(tmp_path) as server:
             page = (await server.get("/", headers=BROWSER)).body.decode()
             assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=|https?:|//", page)
-            for path in re.findall(r'(?:src|href)="([^"]+)"', page):
+            waiting = set(re.findall(r'(?:src|href)="(/[^"]+)"', page))
+            scripts = {}
+            while waiting:
+                path = waiting.pop()
                 asset = await server.get(path)
-                assert asset.status == 200
-                assert "http" not in asset.body.decode().replace("https:", "")
+                assert asset.status == 200, path
+                text = asset.body.decode()
+                assert set(re.findall(r"https?://[^\s\"'`)$]+", text)) <= {"http://www.w3.org/2000/svg"}, path
+                if path.endswith(".js"):
+                    scripts[path] = asset.body
+                    assert not re.search(r"innerHTML|outerHTML|insertAdjacentHTML|document\.write|\beval\(", text), path
+                    imported = {f"/console/{name}" for name in re.findall(r'from "\./([a-z]+\.js)"', text)}
+                    waiting |= imported - scripts.keys()
+            assert len(scripts) > 5
+            assert sum(len(gzip.compress(each)) for each in scripts.values()) <= SCRIPTS_MAX
+
+    run(script())
+
+
+def test_a_browser_that_has_a_file_is_not_sent_it_again(tmp_path: Path) -> None:
+    async def script() -> None:
+        async with serving(tmp_path) as server:
+            first = await server.get("/console/console.css")
+            again = await server.get("/console/console.css", headers={"If-None-Match": first.headers["ETag"]})
+            assert (again.status, again.body, again.headers["ETag"]) == (304, b"", first.headers["ETag"])
+            other = await server.get("/console/console.js", headers={"If-None-Match": first.headers["ETag"]})
+            assert other.status == 200
+            assert (await server.get("/console/index.html")).status == 404
 
     run(script())
 

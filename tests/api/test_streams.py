@@ -205,7 +205,7 @@ async def _handshake(server: Server, receive_buffer: int) -> socket.socket:
     await loop.sock_connect(raw, ("127.0.0.1", server.port))
     await loop.sock_sendall(
         raw,
-        b"GET /v1/stream HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"GET /v1/stream HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
     )
     while b"\r\n\r\n" not in await loop.sock_recv(raw, 1_024):

@@ -75,6 +75,7 @@ _BACK: Final = """
     UPDATE workers SET seen_at = seen_at - make_interval(secs => $1);
     UPDATE orders SET due_at = due_at - ($1 * 1000)::bigint WHERE due_at > 0;
     UPDATE orders SET updated_at = updated_at - make_interval(secs => $1) WHERE due_at IS NOT NULL;
+    UPDATE switches SET fires_at = fires_at - ($1 * 1000)::bigint;
 """
 
 

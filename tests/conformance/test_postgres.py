@@ -14,7 +14,7 @@ from fillwright.adapters.postgres import PostgresStore, batch, link
 from fillwright.adapters.postgres import store as store_module
 from fillwright.errors import Code, FillwrightError
 from fillwright.order import Started, Status, replay
-from fillwright.ports import Page
+from fillwright.ports import Page, Place
 from fillwright.units import OrderId
 from tests.conformance.rigs import LEASE_S, PostgresRig, in_loop
 from tests.conformance.samples import accepted, new_order, walked, way_to
@@ -102,8 +102,11 @@ async def test_processes_that_race_for_the_same_names_make_one_order_each(rig: P
         (batch._MOVE, "(id = (m.id)::text)"),
         (store_module._DUE, "(due_at <= "),
         (store_module._BACKLOG, "(due_at <= "),
+        (store_module._FIRED, "(fires_at <= "),
+        (store_module._LOG, "(ROW(txid, id) > ROW("),
+        (store_module._LOG_END, "(txid < "),
     ],
-    ids=["find", "claim", "move", "due", "backlog"],
+    ids=["find", "claim", "move", "due", "backlog", "fired", "log", "log end"],
 )
 @in_loop
 async def test_a_plan_made_on_empty_tables_is_good_for_full_ones(
@@ -114,7 +117,8 @@ async def test_a_plan_made_on_empty_tables_is_good_for_full_ones(
         connection = await link.connect(rig.url)
         await connection.execute(f"PREPARE asked AS {statement}")
         nulls = ", ".join(["NULL"] * len({*re.findall(r"\$\d+", statement)}))
-        plan = [row[0] for row in await connection.fetch(f"EXPLAIN (COSTS off) EXECUTE asked({nulls})")]
+        values = f"({nulls})" if nulls else ""
+        plan = [row[0] for row in await connection.fetch(f"EXPLAIN (COSTS off) EXECUTE asked{values}")]
         await connection.close()
     assert not [line for line in plan if "Seq Scan" in line or "Bitmap" in line]
     assert any(condition in line for line in plan if "Index Cond:" in line)
@@ -336,3 +340,55 @@ async def test_a_lease_and_a_claim_are_told_by_the_database_s_clock(rig: Postgre
         ((seen_at, now),) = await sql.fetch("SELECT seen_at, clock_timestamp() FROM workers")
         assert 0 <= (now - seen_at).total_seconds() < 5
         assert abs(now.timestamp() * 1_000 - claimed.order.updated_at) < 5_000
+
+
+# --- the log of all events ----------------------------------------------------------------------------------
+
+_LATE: Final = (
+    "INSERT INTO order_events (created_at, seq, order_id, status, event, payload)"
+    " VALUES (now(), 2, 'o-1', 'canceled', 'canceled', '{\"type\":\"canceled\"}')"
+)
+
+
+@in_loop
+async def test_an_event_that_is_committed_late_is_not_passed_over(rig: PostgresRig) -> None:
+    """Its id is the lower one, and it becomes visible after the higher ones: they wait for it."""
+    start = Place(0, 0)
+    async with rig.open() as store, rig.sql() as sql:
+        await store.create(new_order(accepted("o-1")))
+        seen = await store.log(start, 10)
+        late = sql.transaction()
+        await late.start()
+        await sql.execute(_LATE)
+        await store.create(new_order(accepted("o-2")))
+        assert await store.log(start, 10) == seen, "what follows an open transaction may lack company"
+        assert await store.log_end() == seen[-1].place
+        await late.commit()
+        after = await store.log(seen[-1].place, 10)
+        assert [(each.order_id, each.seq) for each in after] == [("o-1", 2), ("o-2", 1)]
+
+
+@in_loop
+async def test_an_event_that_is_never_committed_holds_nothing_up_for_ever(rig: PostgresRig) -> None:
+    async with rig.open() as store, rig.sql() as sql:
+        await store.create(new_order(accepted("o-1")))
+        late = sql.transaction()
+        await late.start()
+        await sql.execute(_LATE)
+        await store.create(new_order(accepted("o-2")))
+        await late.rollback()
+        assert [each.order_id for each in await store.log(Place(0, 0), 10)] == ["o-1", "o-2"]
+
+
+@in_loop
+async def test_events_of_another_server_s_dump_are_the_log_s_beginning(rig: PostgresRig) -> None:
+    """Their transactions' numbers are ahead of this server's, as if they had not ended."""
+    async with rig.open() as store, rig.sql() as sql:
+        for n in range(3):
+            await store.create(new_order(accepted(f"o-{n}")))
+        await sql.execute("UPDATE order_events SET txid = 1::bigint << 60 WHERE order_id <> 'o-0'")
+        assert [each.order_id for each in await store.log(Place(0, 0), 10)] == ["o-0"]
+    async with rig.open() as store:
+        await store.create(new_order(accepted("o-3")))
+        whole = await store.log(Place(0, 0), 10)
+        assert [each.order_id for each in whole] == ["o-1", "o-2", "o-0", "o-3"]

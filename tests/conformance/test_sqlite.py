@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -81,6 +82,16 @@ def test_a_file_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> 
     assert refused.value.code is Code.CONFIG_INVALID
     with closing(sqlite3.connect(path)) as file:
         assert file.execute("PRAGMA user_version").fetchone() == (999,)
+
+
+def test_processes_that_open_a_new_file_at_once_all_work(tmp_path: Path) -> None:
+    """The engine and `fillwright keys`, say."""
+    for n in range(10):
+        path = tmp_path / f"{n}.db"
+        with ThreadPoolExecutor(6) as openers:
+            opened = list(openers.map(lambda _: SqliteStore(path, HandClock(), lease_s=10), range(6)))  # noqa: B023
+        for store in opened:
+            store.close()
 
 
 @in_loop

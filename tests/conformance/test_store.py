@@ -31,7 +31,7 @@ from fillwright.order import (
     replay,
     transition,
 )
-from fillwright.ports import Backlog, Conflict, Page, Store, Stored
+from fillwright.ports import Backlog, Conflict, Logged, Page, Place, Store, Stored
 from fillwright.units import Atoms, Bps, Millis, OrderId, Signature
 from tests.conformance.rigs import LEASE_S, StoreRig, in_loop
 from tests.conformance.samples import (
@@ -719,3 +719,128 @@ async def test_a_confirmed_order_keeps_its_signature(stores: StoreRig) -> None:
         forged = Signed(tx=change(event.tx, signature=Signature(landed.fill.signature)))
         with pytest.raises(FillwrightError):
             await store.record(building, [Recorded(transition(building, forged, NOW), forged)])
+
+
+# --- dead-man's switches ------------------------------------------------------------------------------------
+
+
+@in_loop
+async def test_a_switch_fires_when_its_time_has_come_by_the_store_s_clock(stores: StoreRig) -> None:
+    async with stores.open() as store, stores.open() as other:
+        armed = await store.arm("alice", 5)
+        assert armed.account == "alice"
+        assert abs(armed.fires_at - stores.now() - 5_000) < 2_000
+        await store.arm("bob", 60)
+        assert await other.fired(10) == []
+        await stores.pass_time(7)
+        assert [switch.account for switch in await other.fired(10)] == ["alice"]
+        await stores.pass_time(60)
+        assert [switch.account for switch in await other.fired(10)] == ["alice", "bob"]
+        assert [switch.account for switch in await other.fired(1)] == ["alice"]
+    async with stores.open() as store:
+        assert len(await store.fired(10)) == 2, "they stay until they are removed"
+
+
+@in_loop
+async def test_arming_again_puts_the_switch_off(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        await store.arm("alice", 5)
+        await stores.pass_time(4)
+        await store.arm("alice", 5)
+        await stores.pass_time(4)
+        assert await store.fired(10) == []
+        await store.disarm("alice")
+        await stores.pass_time(9)
+        assert await store.fired(10) == []
+
+
+@in_loop
+async def test_a_switch_that_was_armed_again_is_not_removed_with_the_old_one(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        await store.arm("alice", 1)
+        await stores.pass_time(3)
+        (fired,) = await store.fired(10)
+        await store.arm("alice", 2)
+        await store.disarm("alice", fired)
+        await stores.pass_time(4)
+        (again,) = await store.fired(10)
+        await store.disarm("alice", again)
+        assert await store.fired(10) == []
+
+
+@in_loop
+async def test_concurrent_arming_leaves_one_switch_an_account(stores: StoreRig) -> None:
+    async with stores.open() as store, stores.open() as other:
+        await asyncio.gather(*(each.arm(f"a-{n % 3}", 1 + n) for n in range(30) for each in (store, other)))
+        await stores.pass_time(60)
+        assert sorted(switch.account for switch in await store.fired(100)) == ["a-0", "a-1", "a-2"]
+
+
+# --- the log of all events ----------------------------------------------------------------------------------
+
+
+async def _read_log(store: Store, after: Place, limit: int) -> list[Logged]:
+    """All that follows, a few at a time."""
+    read: list[Logged] = []
+    while part := await store.log(read[-1].place if read else after, limit):
+        assert len(part) <= limit
+        read += part
+    return read
+
+
+@in_loop
+async def test_the_log_has_every_event_once_in_an_order_that_can_be_resumed(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        assert await store.log_end() == Place(0, 0)
+        assert await store.log(Place(0, 0), 10) == []
+        await keep(store, way_to(Status.CONFIRMED, accepted("o-1")))
+        await keep(store, way_to(Status.CANCELED, accepted("o-2", account="bob")))
+        whole = await store.log(Place(0, 0), 100)
+        assert [(each.order_id, each.seq) for each in whole if each.account == "alice"] == [
+            ("o-1", seq) for seq in range(1, 6)
+        ]
+        assert [(each.order_id, each.seq) for each in whole if each.account == "bob"] == [("o-2", 1), ("o-2", 2)]
+        assert [each.place for each in whole] == sorted({each.place for each in whole})
+        assert await store.log_end() == whole[-1].place
+        for limit in (1, 2, 3):
+            assert await _read_log(store, Place(0, 0), limit) == whole
+        for nth, each in enumerate(whole):
+            assert await store.log(each.place, 100) == whole[nth + 1 :]
+
+
+@pytest.mark.parametrize("seed", range(3))
+@in_loop
+async def test_a_reader_of_the_log_misses_nothing_of_what_several_writers_write(stores: StoreRig, seed: int) -> None:
+    """Readers go on after the last event they saw, while writers of several processes commit in any order."""
+    random = Random(seed)
+    writing = True
+
+    async def write(store: Store, name: str) -> None:
+        for n in range(12):
+            status = random.choice((Status.CONFIRMED, Status.FAILED, Status.CANCELED))
+            await keep(store, way_to(status, accepted(f"{name}-{n}")))
+            await asyncio.sleep(random.random() * 0.01)
+
+    async def read(store: Store, limit: int) -> list[Logged]:
+        seen: list[Logged] = []
+        while True:
+            last_look = not writing
+            part = await store.log(seen[-1].place if seen else Place(0, 0), limit)
+            seen += part
+            if last_look and not part:
+                return seen
+            await asyncio.sleep(0)
+
+    async with stores.open() as one, stores.open() as two, stores.open() as three:
+        readers = [asyncio.create_task(read(store, limit)) for store, limit in ((one, 1_000), (two, 1), (three, 7))]
+        await asyncio.gather(*(write(store, f"{n}{k}") for n, store in enumerate((one, two, three)) for k in range(5)))
+        writing = False
+        for seen in await asyncio.gather(*readers):
+            assert [each.place for each in seen] == sorted({each.place for each in seen})
+            by_order: dict[str, list[int]] = {}
+            for each in seen:
+                by_order.setdefault(each.order_id, []).append(each.seq)
+            assert len(by_order) == 180
+            for order_id, seqs in by_order.items():
+                history = await one.history("alice", OrderId(order_id))
+                assert seqs == [stamp.seq for stamp in history]

@@ -131,22 +131,22 @@ def test_a_worker_answers_its_probes(fleet: Fleet) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "settings", "needle"),
+    ("command", "settings", "needle", "code"),
     [
-        (["worker"], {}, "DATABASE_URL"),
-        (["worker"], {"DATABASE_URL": "postgresql://u@127.0.0.1:1/x"}, "FILLWRIGHT_CHAIN"),
-        (["serve", "--workers", "0"], {"DATABASE_URL": "postgresql://u@127.0.0.1:1/x"}, "FILLWRIGHT_CHAIN"),
-        (["serve"], {"REDIS_URL": "redis://127.0.0.1:1"}, "DATABASE_URL"),
-        (["serve"], {"DATABASE_URL": "postgresql://u@127.0.0.1:1/x"}, "did not answer"),
+        (["worker"], {}, "DATABASE_URL", 2),
+        (["worker"], {"DATABASE_URL": "postgresql://u@127.0.0.1:1/x"}, "FILLWRIGHT_CHAIN", 2),
+        (["serve", "--workers", "0"], {"DATABASE_URL": "postgresql://u@127.0.0.1:1/x"}, "FILLWRIGHT_CHAIN", 2),
+        (["serve"], {"REDIS_URL": "redis://127.0.0.1:1"}, "DATABASE_URL", 2),
+        (["serve"], {"DATABASE_URL": "postgresql://u@127.0.0.1:1/x"}, "did not answer", 2),
     ],
 )
 def test_what_cannot_work_is_said_at_once(
-    tmp_path: Path, command: list[str], settings: dict[str, str], needle: str
+    tmp_path: Path, command: list[str], settings: dict[str, str], needle: str, code: int
 ) -> None:
     env = {**INHERITED, "FILLWRIGHT_DATA": str(tmp_path), "PORT": "0", **settings}
     asked = [sys.executable, "-m", "fillwright.cli", *command]
     done = subprocess.run(asked, env=env, capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode == 2
+    assert done.returncode == code
     assert needle in done.stderr
     assert done.stderr.count("\n") == 1, "one line, no traceback"
     assert os.sep + "fillwright" + os.sep not in done.stderr

@@ -15,7 +15,21 @@ from fillwright.adapters.sim.chain import height_at
 from fillwright.adapters.sqlite import SqliteStore
 from fillwright.errors import Code, FillwrightError
 from fillwright.order import Leg, Mode, Order, Recorded, SignedTx, Stamped
-from fillwright.ports import Backlog, Conflict, Inbox, Instruction, NewOrder, News, Page, Sighting, Snapshot, Stored
+from fillwright.ports import (
+    Backlog,
+    Conflict,
+    Inbox,
+    Instruction,
+    Logged,
+    NewOrder,
+    News,
+    Page,
+    Place,
+    Sighting,
+    Snapshot,
+    Stored,
+    Switch,
+)
 from fillwright.units import Atoms, Mint, OrderId, Signature
 from tests.simulation.faults import Dice, WorldChain
 
@@ -76,6 +90,21 @@ class FaultyStore:
 
     async def retire(self, worker: str) -> None:
         await self._faulty(lambda: self._inner.retire(worker))
+
+    async def log(self, after: Place, limit: int) -> list[Logged]:
+        return await self._faulty(lambda: self._inner.log(after, limit))
+
+    async def log_end(self) -> Place:
+        return await self._faulty(self._inner.log_end)
+
+    async def arm(self, account: str, seconds: int) -> Switch:
+        return await self._faulty(lambda: self._inner.arm(account, seconds))
+
+    async def disarm(self, account: str, switch: Switch | None = None) -> None:
+        await self._faulty(lambda: self._inner.disarm(account, switch))
+
+    async def fired(self, limit: int) -> list[Switch]:
+        return await self._faulty(lambda: self._inner.fired(limit))
 
     async def ping(self) -> None:
         await self._faulty(self._inner.ping)

@@ -49,6 +49,8 @@ def test_by_default_only_this_machine_can_reach_it() -> None:
         ("FILLWRIGHT_WORKER", "w" * 64, "worker", "w" * 64),
         ("FILLWRIGHT_ALLOW_UNSAFE_DATABASE", "yes", "allow_unsafe_database", True),
         ("QUEUE_NAME", "order-queue_2.b", "queue", "order-queue_2.b"),
+        ("FILLWRIGHT_URL", "http://engine:3000/", "url", "http://engine:3000"),
+        ("FILLWRIGHT_API_KEY", "key", "api_key", Secret("key")),
         ("FILLWRIGHT_LOG", "json", "log", "json"),
         ("FILLWRIGHT_LOG_LEVEL", "DEBUG", "log_level", "DEBUG"),
     ],
@@ -319,7 +321,7 @@ def test_a_secret_shows_itself_to_nobody(caplog: pytest.LogCaptureFixture) -> No
     assert Secret("a") != "a"
 
 
-@pytest.mark.parametrize("name", ["DATABASE_URL", "PGPASSWORD", "DB_PASS", "REDIS_URL"])
+@pytest.mark.parametrize("name", ["DATABASE_URL", "PGPASSWORD", "DB_PASS", "REDIS_URL", "FILLWRIGHT_API_KEY"])
 def test_a_secret_may_stand_in_a_file(name: str, tmp_path: Path) -> None:
     text = {"DATABASE_URL": _URL, "REDIS_URL": "redis://:x@cache"}.get(name, "hunter2")
     file = tmp_path / "secret"

@@ -86,7 +86,7 @@ def test_the_split_reaches_its_bound(network: Network, amount: float) -> None:
         return
     assert flow.direct + sum(flow.hops) == pytest.approx(amount, rel=CLOSE)
     assert flow.output == pytest.approx(flow.bound, rel=1e-8)  # an estimate, from sums that cancel
-    assert executed(network, flow) == pytest.approx(flow.bound, rel=CLOSE)
+    assert executed(network, flow) == pytest.approx(flow.bound, rel=1e-8)
     assert executed(network, flow) <= flow.bound * (1 + 1e-12)
 
 

@@ -8,7 +8,7 @@ compare-and-set on its seq.
 import asyncio
 import json
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from importlib import resources
@@ -17,9 +17,10 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from fillwright.access import Key, KeyId, Limits, Scope, Ticket
 from fillwright.errors import Code, FillwrightError, Problem
 from fillwright.order import Event, Fill, Intent, Order, Recorded, Route, SignedTx, Stamped, Status, claim
-from fillwright.ports import Backlog, Clock, Conflict, NewOrder, Page, Stored
+from fillwright.ports import Backlog, Clock, Conflict, Logged, NewOrder, Page, Place, Stored, Switch
 from fillwright.units import Atoms, Millis, OrderId, Signature
 
 T = TypeVar("T")
@@ -34,6 +35,7 @@ _route_of: Final = msgspec.json.Decoder(Route).decode
 _tx_of: Final = msgspec.json.Decoder(SignedTx).decode
 _problem_of: Final = msgspec.json.Decoder(Problem).decode
 _event_of: Final = msgspec.json.Decoder(Event).decode
+_limits_of: Final = msgspec.json.Decoder(Limits).decode
 
 _COLUMNS: Final = (
     "id, account, client_order_id, intent, status, seq, attempts, worker, cancel_requested, created_at, updated_at,"
@@ -66,6 +68,9 @@ _BACKLOG: Final = (  # what is due at once has waited since its last event
 )
 
 
+_KEY: Final = "id, account, label, scopes, digest, limits, created_at, used_at, revoked_at"
+
+
 class SqliteStore:
     """See ports.Store. One instance a process; `close` it after its last call.
 
@@ -87,6 +92,7 @@ class SqliteStore:
         self._read_thread = ThreadPoolExecutor(1, "sqlite-read")
         self._pending: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
         self._flushing: asyncio.Task[None] | None = None
+        self.keys = SqliteKeys(self._read, self._write, self._writer)
 
     def close(self) -> None:
         self._write_thread.shutdown()
@@ -152,6 +158,30 @@ class SqliteStore:
         now = self._clock.now()
         ((waiting, since),) = await self._read(_BACKLOG, (now, limit))
         return Backlog(waiting, 0.0 if since is None else max(0, now - since) / 1_000)
+
+    async def log(self, after: Place, limit: int) -> list[Logged]:
+        # Writers take turns, and an id is one more than the last: by ids is by commits.
+        sql = (
+            "SELECT e.id, o.account, e.order_id, e.seq FROM order_events e JOIN orders o ON o.id = e.order_id"
+            " WHERE e.id > ? ORDER BY e.id LIMIT ?"
+        )
+        rows = await self._read(sql, (after.id, limit))
+        return [Logged(Place(0, number), account, order_id, seq) for number, account, order_id, seq in rows]
+
+    async def log_end(self) -> Place:
+        ((last,),) = await self._read("SELECT coalesce(max(id), 0) FROM order_events", ())
+        return Place(0, last)
+
+    async def arm(self, account: str, seconds: int) -> Switch:
+        return await self._write(lambda: self._arm(account, seconds))
+
+    async def disarm(self, account: str, switch: Switch | None = None) -> None:
+        sql = "DELETE FROM switches WHERE account = ?1 AND fires_at = coalesce(?2, fires_at)"
+        await self._write(lambda: self._writer.execute(sql, (account, switch and switch.fires_at)))
+
+    async def fired(self, limit: int) -> list[Switch]:
+        sql = "SELECT account, fires_at FROM switches WHERE fires_at <= ? ORDER BY fires_at, account LIMIT ?"
+        return [Switch(*row) for row in await self._read(sql, (self._clock.now(), limit))]
 
     async def ping(self) -> None:
         await self._read("SELECT 1", ())
@@ -254,6 +284,11 @@ class SqliteStore:
         )
         self._writer.execute("DELETE FROM workers WHERE seen_at < ?", (now - self._lease_ms,))
 
+    def _arm(self, account: str, seconds: int) -> Switch:
+        switch = Switch(account, Millis(self._clock.now() + seconds * 1_000))
+        self._writer.execute("INSERT OR REPLACE INTO switches VALUES (?, ?)", (account, switch.fires_at))
+        return switch
+
     def _claimant(self, worker: str) -> dict[str, Any]:
         now = self._clock.now()
         return {"worker": worker, "now": now, "dead_since": now - self._lease_ms}
@@ -317,6 +352,76 @@ class SqliteStore:
             raise _translated(error) from error
 
 
+class SqliteKeys:
+    """See ports.Keys. Its calls share the store's transactions and its threads."""
+
+    def __init__(
+        self,
+        read: Callable[[str, Any], Awaitable[list[tuple[Any, ...]]]],
+        write: Callable[[Callable[[], Any]], Awaitable[Any]],
+        writer: sqlite3.Connection,
+    ) -> None:
+        self._read = read
+        self._write = write
+        self._writer = writer
+
+    async def add(self, key: Key) -> None:
+        values = (
+            *(key.id, key.account, key.label, " ".join(sorted(key.scopes)), key.digest, _encode(key.limits)),
+            *(key.created_at, key.used_at, key.revoked_at),
+        )
+        await self._change(f"INSERT OR IGNORE INTO api_keys ({_KEY}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+    async def active(self) -> list[Key] | None:
+        rows = await self._read(f"SELECT {_KEY} FROM api_keys WHERE revoked_at IS NULL", ())
+        if not rows and not await self._read("SELECT 1 FROM api_keys LIMIT 1", ()):
+            return None
+        return [_key(row) for row in rows]
+
+    async def page(self, limit: int) -> list[Key]:
+        sql = f"SELECT {_KEY} FROM api_keys ORDER BY created_at DESC, id LIMIT ?"
+        return [_key(row) for row in await self._read(sql, (limit,))]
+
+    async def revoke(self, key_id: KeyId, now: Millis) -> Key | None:
+        sql = f"UPDATE api_keys SET revoked_at = coalesce(revoked_at, ?) WHERE id = ? RETURNING {_KEY}"
+        rows = await self._change(sql, (now, key_id))
+        return _key(rows[0]) if rows else None
+
+    async def touch(self, used: Mapping[KeyId, Millis]) -> None:
+        sql = "UPDATE api_keys SET used_at = max(coalesce(used_at, 0), ?) WHERE id = ?"
+        values = [(at, key_id) for key_id, at in used.items()]
+        await self._write(lambda: self._writer.executemany(sql, values))
+
+    async def add_ticket(self, ticket: Ticket, now: Millis) -> None:
+        await self._change("DELETE FROM stream_tickets WHERE expires_at <= ?", (now,))
+        values = (ticket.digest, ticket.key_id, ticket.expires_at)
+        await self._change("INSERT INTO stream_tickets (digest, key_id, expires_at) VALUES (?, ?, ?)", values)
+
+    async def take_ticket(self, digest: bytes, now: Millis) -> Ticket | None:
+        sql = "DELETE FROM stream_tickets WHERE digest = ? AND expires_at > ? RETURNING digest, key_id, expires_at"
+        rows = await self._change(sql, (digest, now))
+        return Ticket(*rows[0]) if rows else None
+
+    async def _change(self, sql: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
+        rows: list[tuple[Any, ...]] = await self._write(lambda: self._writer.execute(sql, values).fetchall())
+        return rows
+
+
+def _key(row: Sequence[Any]) -> Key:
+    key_id, account, label, scopes, digest, limits, created_at, used_at, revoked_at = row
+    return Key(
+        id=KeyId(key_id),
+        account=account,
+        label=label,
+        scopes=frozenset(map(Scope, scopes.split())),
+        digest=digest,
+        limits=_limits_of(limits),
+        created_at=created_at,
+        used_at=used_at,
+        revoked_at=revoked_at,
+    )
+
+
 def _migrate(connection: sqlite3.Connection) -> None:
     """Apply the migrations that this file has not seen, each in its own transaction.
 
@@ -324,14 +429,25 @@ def _migrate(connection: sqlite3.Connection) -> None:
     """
     folder = resources.files("fillwright") / "migrations" / "sqlite"
     scripts = {int(script.name[:4]): script for script in folder.iterdir()}
-    done, known = connection.execute("PRAGMA user_version").fetchone()[0], max(scripts)
+    done, known = _version(connection), max(scripts)
     if done > known:
         why = f"the store's file has schema {done}, this version knows up to {known}; use the version that wrote it"
         raise FillwrightError(Code.CONFIG_INVALID, why)
     for number in sorted(scripts):
         if number > done:
             script = scripts[number].read_text()
-            connection.executescript(f"BEGIN IMMEDIATE;{script}PRAGMA user_version = {number};COMMIT;")
+            try:
+                connection.executescript(f"BEGIN IMMEDIATE;{script}PRAGMA user_version = {number};COMMIT;")
+            except sqlite3.OperationalError:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                if _version(connection) < number:  # else another process has been faster
+                    raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    return version
 
 
 def _deliver(done: asyncio.Future[Any], outcome: Any) -> None:

@@ -3,6 +3,7 @@
 Decides: addresses, status codes, headers and sockets. Must never: know an adapter, or decide about an order.
 """
 
+from fillwright.api.access import Access, is_loopback
 from fillwright.api.app import make_app, make_probes
 
-__all__ = ["make_app", "make_probes"]
+__all__ = ["Access", "is_loopback", "make_app", "make_probes"]

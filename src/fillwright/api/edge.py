@@ -1,6 +1,6 @@
 """What every request passes on its way in and out.
 
-Decides: request ids, who may call from a browser, the account of a request, and how a failure is answered. Must
+Decides: request ids, who may call from a browser, that who calls may do it, and how a failure is answered. Must
 never: let an exception's text out, or trust a header that the client's proxy did not have to set.
 """
 
@@ -12,14 +12,15 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
+from fillwright.api.access import CALLER, Access, Rule, TicketRefused, caller_of, rule_of
 from fillwright.api.problems import internal, of_http, problem_response, problem_view
+from fillwright.api.sockets import UNAUTHENTICATED, refuse_socket
 from fillwright.errors import Code, FillwrightError
 from fillwright.observe import REQUEST
 from fillwright.units import OrderId
 from fillwright.wire.reading import Json, read_object
 
 BODY_MAX: Final = 64 * 1024
-ACCOUNT: Final = "default"
 _LOG: Final = logging.getLogger("fillwright.api")
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}", re.ASCII)
 _ORDER_ID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
@@ -28,7 +29,7 @@ _READING: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _ID: Final = web.RequestKey("requestId", str)
 
 
-def make_edge(request_id: Callable[[], str]) -> Middleware:
+def make_edge(access: Access, request_id: Callable[[], str]) -> Middleware:
     """The one middleware. `request_id` makes an id for a request that brings none."""
 
     @web.middleware
@@ -39,7 +40,7 @@ def make_edge(request_id: Callable[[], str]) -> Middleware:
         REQUEST.set(name)
         try:
             _check_origin(request)
-            response = await handler(request)
+            response = await _admitted(access, request, handler)
         except FillwrightError as error:
             response = refuse(request, error)
         except web.HTTPException as error:
@@ -55,6 +56,7 @@ def make_edge(request_id: Callable[[], str]) -> Middleware:
         if not response.prepared:
             response.headers["X-Request-Id"] = name
             response.headers["Server"] = "fillwright"
+            response.headers.update(_quota(request))
         return response
 
     return edge
@@ -69,7 +71,7 @@ def refuse(request: web.Request, error: FillwrightError, order_id: str | None = 
 
 def account_of(request: web.Request) -> str:
     """Whose orders this request may see and change."""
-    return ACCOUNT
+    return caller_of(request).account
 
 
 def order_id_of(text: str) -> OrderId:
@@ -113,6 +115,29 @@ def json_response(body: bytes, status: int = 200) -> web.Response:
 def wants_page(request: web.Request) -> bool:
     """Whether a browser asks, for a person to look at."""
     return "text/html" in request.headers.get("Accept", "")
+
+
+def _rule(request: web.Request) -> Rule:
+    resource = request.match_info.route.resource
+    return rule_of(request.method, resource.canonical if resource else "")
+
+
+async def _admitted(access: Access, request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The handler's answer to a caller who may ask. A call without the scope is paid for as well."""
+    rule = _rule(request)
+    if rule.scope is not None:
+        try:
+            request[CALLER] = caller = await access.admit(request)
+        except TicketRefused:
+            return await refuse_socket(request, UNAUTHENTICATED)
+        caller.spend(rule.cost)
+        caller.require(rule.scope)
+    return await handler(request)
+
+
+def _quota(request: web.Request) -> dict[str, str]:
+    caller = request.get(CALLER)
+    return {} if caller is None else caller.quota(_rule(request).cost)
 
 
 def _check_media(kind: str) -> None:

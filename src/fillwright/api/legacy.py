@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from fillwright.api.access import Caller, Cost, caller_of
 from fillwright.api.edge import account_of, idempotency_key_of, json_response, members_of, order_id_of
 from fillwright.api.listing import page_asked
 from fillwright.api.orders import submit
@@ -68,7 +69,7 @@ class Legacy:
 
     async def execute(self, request: web.Request) -> web.Response:
         body = await members_of(request)
-        stored, dialect = await self._submit(body, account_of(request), idempotency_key_of(request))
+        stored, dialect = await self._submit(body, caller_of(request), idempotency_key_of(request))
         order = stored.order
         path = ws_path(order.id)
         scheme = "wss" if request.scheme == "https" else "ws"
@@ -109,15 +110,16 @@ class Legacy:
 
     async def orders_by_socket(self, request: web.Request) -> web.StreamResponse:
         """Dialect C: every message is an order; its frames are the answer, beginning with `pending`."""
-        account = account_of(request)
+        caller = caller_of(request)
 
         def begin(socket: Socket) -> Callable[[bytes], Awaitable[None]]:
-            following = Following(self._engine, account, socket, spoken)
+            following = Following(self._engine, caller.account, socket, spoken)
 
             async def hear(data: bytes) -> None:
                 try:
                     following.make_room()
-                    stored, _ = await self._submit(read_object(data), account, None)
+                    caller.trade(Cost.REQUESTS)
+                    stored, _ = await self._submit(read_object(data), caller, None)
                 except FillwrightError as error:
                     await socket.put(error_frame(error, event="error"))
                 else:
@@ -149,13 +151,13 @@ class Legacy:
 
         return await self._sockets.converse(request, begin)
 
-    async def _submit(self, body: Members, account: str, key: str | None) -> tuple[Stored, Dialect]:
+    async def _submit(self, body: Members, caller: Caller, key: str | None) -> tuple[Stored, Dialect]:
         translated = translate(body)
         try:
             asked = parse_order(translated.members, self._engine.tokens, self._engine.venues)
         except FillwrightError as error:
             raise translated.in_their_words(error) from None
-        stored = await submit(self._engine, asked, account=account, idempotency_key=key)
+        stored = await submit(self._engine, asked, caller, idempotency_key=key)
         return stored, translated.dialect
 
 

@@ -3,7 +3,7 @@
 Decides: the filters and their forms. Must never: ignore a filter it does not know; the answer would show too much.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Final, TypeVar
 
 from fillwright.api.edge import order_id_of
@@ -29,22 +29,26 @@ _GROUPS: Final[Mapping[str, frozenset[Status] | None]] = {
 
 def page_asked(query: Mapping[str, str], account: str, tokens: Tokens) -> Page:
     """Raises FillwrightError(VALIDATION_...)."""
-    unknown = sorted(query.keys() - _KNOWN)
-    if unknown:
-        why = f"no such filter; known: {', '.join(sorted(_KNOWN))}"
-        raise FillwrightError(Code.VALIDATION_UNKNOWN_FIELD, why)
-    if len(query) != len(set(query)):
-        raise FillwrightError(Code.VALIDATION_CONTRADICTION, "a filter is given twice")
+    known_only(query, _KNOWN)
     return Page(
         account=account,
         limit=limit_asked(query),
         statuses=_choice(query, "status", _GROUPS, "all"),
-        mints=_mints(query, tokens),
+        mints=pair_asked(query, tokens),
         side=_choice(query, "side", {side.value: side for side in Side} | {"": None}, ""),
         since=_time(query, "since"),
         until=_time(query, "until"),
         before=_cursor(query),
     )
+
+
+def known_only(query: Mapping[str, str], known: Set[str]) -> None:
+    """Raises FillwrightError(VALIDATION_...) for a filter that is not known, or is given twice."""
+    if query.keys() - known:
+        why = f"no such filter; known: {', '.join(sorted(known)) or 'none'}"
+        raise FillwrightError(Code.VALIDATION_UNKNOWN_FIELD, why)
+    if len(query) != len(set(query)):
+        raise FillwrightError(Code.VALIDATION_CONTRADICTION, "a filter is given twice")
 
 
 def limit_asked(query: Mapping[str, str]) -> int:
@@ -61,7 +65,8 @@ def _choice(query: Mapping[str, str], name: str, choices: Mapping[str, T], defau
     return choices[text]
 
 
-def _mints(query: Mapping[str, str], tokens: Tokens) -> frozenset[Mint] | None:
+def pair_asked(query: Mapping[str, str], tokens: Tokens) -> frozenset[Mint] | None:
+    """Both mints of the filter `pair`, where it is given."""
     if "pair" not in query:
         return None
     fields = Fields({"pair": query["pair"]})

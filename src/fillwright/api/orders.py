@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from fillwright.api.access import Caller, caller_of
 from fillwright.api.edge import (
     account_of,
     idempotency_key_of,
@@ -22,14 +23,19 @@ from fillwright.errors import Code, FillwrightError
 from fillwright.order import Order, Recorded, Route
 from fillwright.ports import Stored
 from fillwright.routing import NoRoute
+from fillwright.wire import rfc3339
+from fillwright.wire.explain import explain_view
 from fillwright.wire.frames import Frame, frame_of
-from fillwright.wire.requests import CLIENT_ID_MAX, Asked, fingerprint, parse_order
+from fillwright.wire.reading import Fields
+from fillwright.wire.requests import CLIENT_ID_MAX, PAIR_MAX, Asked, fingerprint, pair_tokens, parse_order
 from fillwright.wire.resources import (
     AttemptView,
+    CancelView,
     FillView,
     OrderView,
     RouteView,
     attempt_views,
+    cancel_view,
     fill_views,
     is_in_flight,
     last_route,
@@ -38,6 +44,7 @@ from fillwright.wire.resources import (
     route_view,
 )
 
+TIMEOUT_S_MAX: Final = 24 * 60 * 60
 encode: Final = msgspec.json.Encoder().encode
 
 
@@ -67,6 +74,17 @@ class OrderRoute(msgspec.Struct, frozen=True, rename="camel"):
     route: RouteView | None
 
 
+class OrderCancels(msgspec.Struct, frozen=True):
+    data: list[CancelView]
+
+
+class SwitchView(msgspec.Struct, frozen=True, rename="camel"):
+    """The account's dead-man's switch. `fires_at` is null when it is off."""
+
+    timeout_seconds: int
+    fires_at: str | None
+
+
 class Orders:
     """Handlers of one engine."""
 
@@ -78,7 +96,9 @@ class Orders:
             web.post("/v1/orders", self.submit),
             web.get("/v1/orders", self.page),
             web.post("/v1/orders/preview", self.preview),
-            web.get("/v1/orders/by-client-id/{id}", self.by_client_id),
+            web.get("/v1/orders/by-client-id/{id:[^/]+}", self.by_client_id),
+            web.post("/v1/orders/cancel-all", self.cancel_all),
+            web.post("/v1/cancel-after", self.cancel_after),
             web.get("/v1/orders/{id}", self.get),
             web.delete("/v1/orders/{id}", self.cancel),
             web.post("/v1/orders/{id}/cancel", self.cancel),
@@ -86,15 +106,14 @@ class Orders:
             web.get("/v1/orders/{id}/attempts", self.attempts),
             web.get("/v1/orders/{id}/fills", self.fills),
             web.get("/v1/orders/{id}/route", self.route),
+            web.get("/v1/orders/{id}/explain", self.explain),
             web.post("/v1/quotes", self.quote),
         ]
 
     async def submit(self, request: web.Request) -> web.Response:
         asked = await self._asked(request)
         try:
-            stored = await submit(
-                self._engine, asked, account=account_of(request), idempotency_key=idempotency_key_of(request)
-            )
+            stored = await submit(self._engine, asked, caller_of(request), idempotency_key=idempotency_key_of(request))
         except FillwrightError as error:
             return await self._refused(request, error, asked)
         response = json_response(encode(order_view(stored.order)), 201 if stored.is_new else 200)
@@ -137,6 +156,31 @@ class Orders:
         except FillwrightError as error:
             return refuse(request, error, order_id)
         return json_response(encode(order_view(order)), 202 if is_in_flight(order) else 200)
+
+    async def cancel_all(self, request: web.Request) -> web.Response:
+        """Of all, or of a pair. Whatever becomes of one order, the others are answered too."""
+        fields = Fields(await members_of(request) if request.body_exists else {})
+        pair = fields.text("pair", PAIR_MAX)
+        tokens = None if pair is None else pair_tokens(fields, pair, self._engine.tokens)
+        fields.finish()
+        mints = None if tokens is None else frozenset(token.mint for token in tokens)
+        withdrawals = await self._engine.cancel_all(account_of(request), mints)
+        return json_response(encode(OrderCancels([cancel_view(each.order, each.problem) for each in withdrawals])))
+
+    async def cancel_after(self, request: web.Request) -> web.Response:
+        """The dead-man's switch."""
+        fields = Fields(await members_of(request))
+        seconds = fields.whole("timeoutSeconds", least=0, most=TIMEOUT_S_MAX)
+        if seconds is None and not fields.problems:
+            fields.blame("timeoutSeconds", "is required; 0 disarms")
+        fields.finish()
+        switch = await self._engine.cancel_after(account_of(request), seconds or 0)
+        fires_at = None if switch is None else rfc3339(switch.fires_at)
+        return json_response(encode(SwitchView(seconds or 0, fires_at)))
+
+    async def explain(self, request: web.Request) -> web.Response:
+        order = await self._engine.get(account_of(request), order_id_in(request))
+        return json_response(encode(explain_view(order, self._engine.clock.now(), self._engine.policy)))
 
     # --- folds over history -------------------------------------------------------------------------------
 
@@ -182,11 +226,12 @@ class Orders:
         return refuse(request, error, existing.id)
 
 
-async def submit(engine: Engine, asked: Asked, *, account: str, idempotency_key: str | None) -> Stored:
-    """Accept an order, whichever door it came through."""
+async def submit(engine: Engine, asked: Asked, caller: Caller, *, idempotency_key: str | None) -> Stored:
+    """Accept an order, whichever door it came through, within the limits of its caller's key."""
+    caller.check(asked.intent)
     return await engine.submit(
         Submission(
-            account=account,
+            account=caller.account,
             intent=asked.intent,
             fingerprint=fingerprint(asked),
             client_order_id=asked.client_order_id,

@@ -13,7 +13,17 @@ from fillwright.api.edge import json_response
 from fillwright.engine import Engine
 
 _encode: Final = msgspec.json.Encoder().encode
-_ALIVE: Final = _encode({"status": "ok"})
+
+
+class Alive(msgspec.Struct, frozen=True):
+    status: str = "ok"
+
+
+class Health(msgspec.Struct, frozen=True):
+    """`checks`: each thing the engine cannot do without, "ok" or what is wrong."""
+
+    status: str
+    checks: dict[str, str]
 
 
 class Probes:
@@ -34,13 +44,13 @@ class Probes:
         ]
 
     async def alive(self, request: web.Request) -> web.Response:
-        return json_response(_ALIVE)
+        return json_response(_encode(Alive()))
 
     async def ready(self, request: web.Request) -> web.Response:
         """Whether orders can be accepted and executed; each check tells what is wrong."""
         checks = await self._engine.check()
         ok = all(verdict == "ok" for verdict in checks.values())
-        body = _encode({"status": "ok" if ok else "unavailable", "checks": checks})
+        body = _encode(Health("ok" if ok else "unavailable", checks))
         return json_response(body, 200 if ok else 503)
 
     async def metrics(self, request: web.Request) -> web.Response:

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from fillwright.access import RateLimited
 from fillwright.errors import RETRYABLE, Code, FillwrightError, Problem
 from fillwright.wire.reading import Refused
 
@@ -30,7 +31,11 @@ KINDS: Final[Mapping[Code, Kind]] = {
     Code.REQUEST_NOT_FOUND: Kind(404, "Nothing is at this address"),
     Code.REQUEST_METHOD_NOT_ALLOWED: Kind(405, "This address does not know the method"),
     Code.REQUEST_ORIGIN_REFUSED: Kind(403, "Another site's page may not do this"),
+    Code.REQUEST_HOST_REFUSED: Kind(421, "The engine does not answer to this host name"),
     Code.REQUEST_RATE_LIMITED: Kind(429, "Too many requests"),
+    Code.ACCESS_UNAUTHENTICATED: Kind(401, "A valid API key is needed"),
+    Code.ACCESS_SCOPE: Kind(403, "The API key does not have the scope for this"),
+    Code.ACCESS_LIMIT: Kind(403, "The order is beyond the API key's limits"),
     Code.VALIDATION_FAILED: Kind(422, "A field is not acceptable"),
     Code.VALIDATION_UNKNOWN_FIELD: Kind(422, "A field is not known"),
     Code.VALIDATION_AMOUNT: Kind(422, "The amount is not acceptable"),
@@ -109,7 +114,7 @@ def problem_view(
         instance=instance,
         code=problem.code,
         retryable=problem.retryable,
-        retry_after_ms=_PAUSE_MS if _later(problem.code) else None,
+        retry_after_ms=_pause_ms(error),
         request_id=request_id,
         order_id=order_id,
         errors=tuple(FieldProblem(each.code, each.detail, each.pointer) for each in told if each.pointer),
@@ -120,6 +125,8 @@ def problem_view(
 def problem_response(view: ProblemView) -> web.Response:
     response = web.Response(status=view.status, body=encode_problem(view), content_type=PROBLEM_JSON)
     response.headers["Cache-Control"] = "no-store"
+    if view.status == 401:
+        response.headers["WWW-Authenticate"] = 'Bearer realm="fillwright"'
     if view.retry_after_ms is not None:
         response.headers["Retry-After"] = str(-(-view.retry_after_ms // 1_000))
     return response
@@ -145,5 +152,7 @@ def internal() -> FillwrightError:
     return FillwrightError(Code.ENGINE_INTERNAL, "the engine failed unexpectedly; the request id names the log entry")
 
 
-def _later(code: Code) -> bool:
-    return code in RETRYABLE and KINDS[code].status in {429, 500, 503}
+def _pause_ms(error: FillwrightError) -> int | None:
+    if isinstance(error, RateLimited):
+        return error.retry_after_ms
+    return _PAUSE_MS if error.code in RETRYABLE and KINDS[error.code].status in {429, 500, 503} else None

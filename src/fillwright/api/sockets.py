@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 from aiohttp import WSMsgType, web
 
+from fillwright.api.access import Caller, caller_of
 from fillwright.api.measured import SocketMetrics
 from fillwright.api.problems import ProblemView, internal, problem_view
 from fillwright.errors import FillwrightError
@@ -22,6 +23,7 @@ from fillwright.ports import News
 DONE: Final = 1000
 BROKEN: Final = 1011
 DRAINING: Final = 1012
+UNAUTHENTICATED: Final = 4001
 TOO_SLOW: Final = 4008
 TOO_FAST: Final = 4029
 FRAMES_MAX: Final = 256
@@ -273,7 +275,7 @@ class Sockets:
 
     def __init__(self, metrics: SocketMetrics) -> None:
         self._metrics = metrics
-        self._open: dict[Socket, asyncio.Task[Any] | None] = {}
+        self._open: dict[Socket, tuple[Caller, asyncio.Task[Any] | None]] = {}
 
     async def converse(
         self,
@@ -290,7 +292,7 @@ class Sockets:
         if request.transport is None:  # the peer is gone already
             return response
         socket = Socket(response, request.transport, beat)
-        self._open[socket] = asyncio.current_task()
+        self._open[socket] = caller_of(request), asyncio.current_task()
         self._metrics.open.inc()
         try:
             await socket.run(begin(socket))
@@ -300,11 +302,25 @@ class Sockets:
             self._metrics.closed(response.close_code or DONE)
         return response
 
+    def review(self, holds: Callable[[Caller], bool]) -> None:
+        """Close those whose caller would not be let in any more."""
+        for socket, (caller, _) in self._open.items():
+            if not holds(caller):
+                socket.cut(UNAUTHENTICATED)
+
     async def close(self) -> None:
         """Tell every client to come back later, and close."""
         shutdown = _encode(ShutdownFrame())
         for socket in self._open:
             socket.end(DRAINING, shutdown)
-        conversations = [task for task in self._open.values() if task is not None]
+        conversations = [task for _, task in self._open.values() if task is not None]
         if conversations:
             await asyncio.wait(conversations, timeout=4 * CLOSE_S)
+
+
+async def refuse_socket(request: web.Request, code: int) -> web.WebSocketResponse:
+    """Upgrade only to close with this code."""
+    response = web.WebSocketResponse(timeout=CLOSE_S)
+    await response.prepare(request)
+    await response.close(code=code)
+    return response

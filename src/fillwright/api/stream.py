@@ -10,7 +10,8 @@ from typing import Any, Final
 import msgspec
 from aiohttp import web
 
-from fillwright.api.edge import account_of, order_id_of
+from fillwright.api.access import Caller, Cost, caller_of
+from fillwright.api.edge import order_id_of
 from fillwright.api.feed import Feeds
 from fillwright.api.orders import submit
 from fillwright.api.sockets import Socket, Sockets, error_frame
@@ -66,10 +67,10 @@ class Stream:
         return [web.get("/v1/stream", self.converse)]
 
     async def converse(self, request: web.Request) -> web.WebSocketResponse:
-        account = account_of(request)
+        caller = caller_of(request)
 
         def begin(socket: Socket) -> Callable[[bytes], Awaitable[None]]:
-            return Conversation(self._engine, self._feeds, account, socket).hear
+            return Conversation(self._engine, self._feeds, caller, socket).hear
 
         beat = (HEARTBEAT_S, lambda: _encode(Heartbeat(self._engine.clock.now())))
         return await self._sockets.converse(request, begin, beat)
@@ -78,10 +79,11 @@ class Stream:
 class Conversation:
     """One client's messages, answered in their order."""
 
-    def __init__(self, engine: Engine, feeds: Feeds, account: str, socket: Socket) -> None:
+    def __init__(self, engine: Engine, feeds: Feeds, caller: Caller, socket: Socket) -> None:
         self._engine = engine
         self._feeds = feeds
-        self._account = account
+        self._caller = caller
+        self._account = caller.account
         self._socket = socket
         self._following: dict[OrderId, asyncio.Task[None]] = {}
 
@@ -144,8 +146,9 @@ class Conversation:
         key = fields.text("idempotencyKey", _KEY_MAX)
         members = fields.members("order")
         fields.finish()
+        self._caller.trade(Cost.REQUESTS)
         asked = parse_order(members, self._engine.tokens, self._engine.venues, at="/order")
-        stored = await submit(self._engine, asked, account=self._account, idempotency_key=key)
+        stored = await submit(self._engine, asked, self._caller, idempotency_key=key)
         order = stored.order
         view = order_view(order)
         await self._ack(Ack(req_id=req_id, order_id=order.id, replayed=not stored.is_new, order=view))
@@ -155,6 +158,7 @@ class Conversation:
         fields.finish()
         if order_id is None:
             raise FillwrightError(Code.VALIDATION_FAILED, "is required", pointer="/orderId")
+        self._caller.trade(Cost.CANCELS)
         order = await self._engine.cancel(self._account, order_id)
         await self._ack(Ack(req_id=req_id, order_id=order.id, order=order_view(order)))
 

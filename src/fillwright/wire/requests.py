@@ -22,7 +22,7 @@ SLIPPAGE_BPS_MAX: Final = 5_000
 CLIENT_ID_MAX: Final = 64
 TAG_MAX: Final = 80
 _TAGS_MAX: Final = 16
-_PAIR_MAX: Final = 130
+PAIR_MAX: Final = 130
 _NAME_MAX: Final = 64
 _DEADLINE_MS_MAX: Final = 24 * 60 * 60 * 1_000
 _VENUES_MAX: Final = 16
@@ -127,7 +127,7 @@ def _swap_by_tokens(fields: Fields, tokens: Tokens) -> _Swap | None:
 
 
 def _swap_by_pair(fields: Fields, tokens: Tokens) -> _Swap | None:
-    pair, side = fields.text("pair", _PAIR_MAX), fields.text("side", _NAME_MAX)
+    pair, side = fields.text("pair", PAIR_MAX), fields.text("side", _NAME_MAX)
     for name, other in (("pair", "side"), ("side", "pair")):
         if fields.has(other) and not fields.has(name):
             fields.blame(name, f"is required with {other}")

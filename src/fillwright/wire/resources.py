@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
+from fillwright.errors import Problem
 from fillwright.order import (
     Aborted,
     Canceled,
@@ -90,6 +91,18 @@ class OrderView(IntentView, frozen=True, kw_only=True):
     error: str | None = None
     code: str | None = None
     ws_url: str
+
+
+class CancelView(_Shown, frozen=True, kw_only=True):
+    """One order's answer to a cancel request. `outcome`: canceled, inFlight, or refused (`error`, `code`)."""
+
+    order_id: str
+    client_order_id: str | None = None
+    status: str
+    outcome: str
+    outcome_known_by: str | None = None
+    error: str | None = None
+    code: str | None = None
 
 
 class LegView(_Shown, frozen=True, kw_only=True):
@@ -230,12 +243,31 @@ def order_view(order: Order) -> OrderView:
     )
 
 
+def cancel_view(order: Order, problem: Problem | None) -> CancelView:
+    outcome = "refused" if problem else "inFlight" if is_in_flight(order) else "canceled"
+    return CancelView(
+        order_id=order.id,
+        client_order_id=order.client_order_id,
+        status=order.status,
+        outcome=outcome,
+        outcome_known_by=outcome_known_by(order),
+        error=problem.detail if problem else None,
+        code=problem.code if problem else None,
+    )
+
+
 def outcome_known_by(order: Order) -> str | None:
-    """By when the live transaction of a cancel request will have landed or lapsed: an estimate, never early news."""
-    if order.tx is None or not order.cancel_requested:
+    """By when the live transaction of a cancel request will have landed or lapsed."""
+    expected = outcome_expected_at(order) if order.cancel_requested else None
+    return None if expected is None else rfc3339(expected)
+
+
+def outcome_expected_at(order: Order) -> Millis | None:
+    """By when the live transaction will have landed or lapsed: an estimate, never early news."""
+    if order.tx is None:
         return None
     blocks = order.tx.last_valid_height - order.tx.signed_height
-    return rfc3339(Millis(order.updated_at + blocks * _BLOCK_MS))
+    return Millis(order.updated_at + blocks * _BLOCK_MS)
 
 
 def route_view(intent: Intent, route: Route, tokens: Iterable[Token] = ()) -> RouteView:

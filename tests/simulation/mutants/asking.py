@@ -6,7 +6,7 @@ Decides: how each safeguard of engine.py is switched off.
 from collections.abc import AsyncIterator
 from typing import Any, Final
 
-from fillwright import engine, executor, order
+from fillwright import cancels, executor, order
 from fillwright.engine import Engine
 from fillwright.errors import Code, Problem
 from fillwright.order import Canceled, CancelRequested, Event, Expired, Order, Recorded, Status
@@ -26,7 +26,7 @@ def _canceled_while_submitted() -> Patches:
         ended = change(recorded.order, status=Status.CANCELED, tx=None, due_at=None, worker=None)
         return Recorded(change(ended, cancel_requested=False), Canceled())
 
-    return [(engine, "cancel", cancel)]
+    return [(cancels, "cancel", cancel)]
 
 
 def _expired_while_submitted() -> Patches:

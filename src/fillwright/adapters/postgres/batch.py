@@ -26,8 +26,8 @@ from fillwright.adapters.postgres.rows import (
     unnest,
 )
 from fillwright.order import Order, Recorded, claim
-from fillwright.ports import NewOrder, Stored
-from fillwright.units import OrderId
+from fillwright.ports import NewOrder, Stored, Switch
+from fillwright.units import Millis, OrderId
 
 # --- calls ------------------------------------------------------------------------------------------------
 
@@ -92,7 +92,27 @@ class Beat(msgspec.Struct, frozen=True):
         yield "worker", self.worker
 
 
-Call: TypeAlias = Create | Move | Claim | Beat
+class Arm(msgspec.Struct, frozen=True):
+    """Answered with the switch."""
+
+    account: str
+    seconds: int
+
+    def touches(self) -> Iterator[Hashable]:
+        yield "switch", self.account
+
+
+class Disarm(msgspec.Struct, frozen=True):
+    """`fires_at`: only the switch of this time; None: whatever there is. Answered with None."""
+
+    account: str
+    fires_at: Millis | None
+
+    def touches(self) -> Iterator[Hashable]:
+        yield "switch", self.account
+
+
+Call: TypeAlias = Create | Move | Claim | Beat | Arm | Disarm
 
 
 class Overtaken(Exception):
@@ -111,13 +131,16 @@ async def commit(connection: Connection, calls: Sequence[Call], lease_s: float) 
     moves = [call for call in calls if isinstance(call, Move)]
     claims = [call for call in calls if isinstance(call, Claim)]
     beats = [call for call in calls if isinstance(call, Beat)]
+    switches = [call for call in calls if isinstance(call, Arm | Disarm)]
     claimed = await _claimed(connection, claims, lease_s)
     moves += [Move.of(order, [recorded]) for order, recorded in claimed]
-    if creates or beats:
+    armed: dict[str, Switch] = {}
+    if creates or beats or switches:
         await connection.execute("BEGIN")
         stored = iter(await _create(connection, creates))
         won = await _move(connection, moves)
         await _beat(connection, beats, lease_s)
+        armed = await _switch(connection, switches)
         await connection.execute("COMMIT")
     else:  # one statement is a transaction by itself
         stored = iter(())
@@ -132,8 +155,10 @@ async def commit(connection: Connection, calls: Sequence[Call], lease_s: float) 
                 return call.id in won
             case Claim():
                 return [taken[order_id] for order_id in dict.fromkeys(call.ids) if order_id in taken]
-            case Beat():
+            case Beat() | Disarm():
                 return None
+            case Arm():
+                return armed[call.account]
 
     return [answer(call) for call in calls]
 
@@ -272,3 +297,24 @@ async def _beat(connection: Connection, beats: Sequence[Beat], lease_s: float) -
         await connection.execute(_BURY, lease_s)
     if gone:
         await connection.execute(_RETIRE, gone)
+
+
+_ARM: Final = (
+    f"INSERT INTO switches (account, fires_at) SELECT account, {NOW_MS} + seconds * 1000"
+    " FROM unnest($1::text[], $2::bigint[]) AS a (account, seconds)"
+    " ON CONFLICT (account) DO UPDATE SET fires_at = excluded.fires_at RETURNING account, fires_at"
+)
+_DISARM: Final = (
+    "DELETE FROM switches s USING unnest($1::text[], $2::bigint[]) AS d (account, fires_at)"
+    " WHERE s.account = d.account AND s.fires_at = coalesce(d.fires_at, s.fires_at)"
+)
+
+
+async def _switch(connection: Connection, calls: Sequence[Arm | Disarm]) -> dict[str, Switch]:
+    """The switches that were armed, by account."""
+    armed = sorted((call.account, call.seconds) for call in calls if isinstance(call, Arm))
+    gone = [(call.account, call.fires_at) for call in calls if isinstance(call, Disarm)]
+    if gone:
+        await connection.execute(_DISARM, *columns(gone, 2))
+    rows = await connection.fetch(_ARM, *columns(armed, 2)) if armed else []
+    return {account: Switch(account, fires_at) for account, fires_at in rows}

@@ -66,6 +66,15 @@ async def migrate(connection: Connection) -> None:
                 )
 
 
+_FOREIGN: Final = "UPDATE order_events SET txid = 0 WHERE txid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
+
+
+async def adopt(connection: Connection) -> None:
+    """Events that came with a dump from another server have its transactions' numbers: those ahead of this one's would
+    count as unfinished. They become the log's beginning instead, in the order of their ids."""
+    await connection.execute(_FOREIGN)
+
+
 def _scripts() -> dict[int, tuple[str, str]]:
     """By number: name and text."""
     folder = resources.files("fillwright") / "migrations" / "postgres"

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 import asyncpg
 
-from fillwright.adapters.postgres.batch import IS_DUE, IS_FREE, NOW_MS, Beat, Claim, Create, Move
+from fillwright.adapters.postgres.batch import IS_DUE, IS_FREE, NOW_MS, Arm, Beat, Claim, Create, Disarm, Move
+from fillwright.adapters.postgres.keys import PostgresKeys
 from fillwright.adapters.postgres.link import (
     ACQUIRE_S,
     CONNECT_S,
@@ -21,11 +22,11 @@ from fillwright.adapters.postgres.link import (
     translated,
 )
 from fillwright.adapters.postgres.rows import ORDER, conditions, order_of, stamped_of
-from fillwright.adapters.postgres.schema import migrate, require_durable
+from fillwright.adapters.postgres.schema import adopt, migrate, require_durable
 from fillwright.adapters.postgres.writer import Writer
 from fillwright.errors import Code, FillwrightError
 from fillwright.order import Order, Recorded, Stamped
-from fillwright.ports import Backlog, Conflict, NewOrder, Page, Stored
+from fillwright.ports import Backlog, Conflict, Logged, NewOrder, Page, Place, Stored, Switch
 from fillwright.units import OrderId
 
 _READERS: Final = 4
@@ -42,6 +43,16 @@ _BACKLOG: Final = (  # what is due at once has waited since its last event
     "SELECT greatest(o.due_at, (extract(epoch FROM o.updated_at) * 1000)::bigint) AS since FROM orders o"
     f" WHERE o.status = 'pending' AND {IS_DUE} ORDER BY o.due_at, o.id LIMIT $1) waiting"
 )
+_FIRED: Final = f"SELECT account, fires_at FROM switches WHERE fires_at <= {NOW_MS} ORDER BY fires_at, account LIMIT $1"
+# A transaction below the oldest one in progress has ended: its events are all here, and no more can come. One above it
+# may lack company, whatever its ids: it waits. Both sides are judged by the one snapshot of the statement. The events
+# of an order keep their order: each was made from the one before, once that was committed, so its transaction is later.
+_COMPLETE: Final = "e.txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
+_LOG: Final = (
+    "SELECT e.txid, e.id, o.account, e.order_id, e.seq FROM order_events e JOIN orders o ON o.id = e.order_id"
+    f" WHERE (e.txid, e.id) > ($1::bigint, $2::bigint) AND {_COMPLETE} ORDER BY e.txid, e.id LIMIT $3"
+)
+_LOG_END: Final = f"SELECT e.txid, e.id FROM order_events e WHERE {_COMPLETE} ORDER BY e.txid DESC, e.id DESC LIMIT 1"
 _HISTORY: Final = (
     "SELECT e.seq, e.created_at, e.payload FROM orders o JOIN order_events e ON e.order_id = o.id"
     " WHERE o.id = $1 AND o.account = $2 ORDER BY e.seq"
@@ -56,6 +67,7 @@ class PostgresStore:
         self._pool = pool
         self._writer = writer
         self._lease_s = lease_s
+        self.keys = PostgresKeys(self._read)
 
     @classmethod
     async def open(cls, url: str, *, lease_s: float, allow_unsafe: bool = False) -> "PostgresStore":
@@ -70,6 +82,7 @@ class PostgresStore:
                 if not allow_unsafe:
                     await require_durable(connection)
                 await migrate(connection)
+                await adopt(connection)
             finally:
                 await connection.close(timeout=CONNECT_S)
             return cls(await open_pool(url, _READERS), Writer(url, lease_s), lease_s)
@@ -131,6 +144,24 @@ class PostgresStore:
     async def backlog(self, limit: int) -> Backlog:
         ((waiting, oldest_ms),) = await self._read(_BACKLOG, limit)
         return Backlog(waiting, max(0, oldest_ms) / 1_000)
+
+    async def log(self, after: Place, limit: int) -> list[Logged]:
+        rows = await self._read(_LOG, after.transaction, after.id, limit)
+        return [Logged(Place(txid, number), *rest) for txid, number, *rest in rows]
+
+    async def log_end(self) -> Place:
+        rows = await self._read(_LOG_END)
+        return Place(*rows[0]) if rows else Place(0, 0)
+
+    async def arm(self, account: str, seconds: int) -> Switch:
+        switch: Switch = await self._writer.write(Arm(account, seconds))
+        return switch
+
+    async def disarm(self, account: str, switch: Switch | None = None) -> None:
+        await self._writer.write(Disarm(account, switch.fires_at if switch else None))
+
+    async def fired(self, limit: int) -> list[Switch]:
+        return [Switch(*row) for row in await self._read(_FIRED, limit)]
 
     async def ping(self) -> None:
         await self._read("SELECT 1")

@@ -1,0 +1,140 @@
+"""What clients send, as a schema can say it: for the documents only.
+
+Decides: the names, forms and limits that are shown. Must never: read a request. `wire.requests` and `dialects` do that,
+by rules that no schema can say; a test holds the names here to theirs.
+"""
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from fillwright.api.orders import TIMEOUT_S_MAX
+from fillwright.order import Mode, OrderType, Side
+from fillwright.wire.requests import CLIENT_ID_MAX, SLIPPAGE_BPS_MAX, TAG_MAX
+
+_VISIBLE: Final = "^[!-~]([ -~]*[!-~])?$"
+
+
+def _text(longest: int, what: str) -> Meta:
+    return Meta(min_length=1, max_length=longest, pattern=_VISIBLE, description=what)
+
+
+def _whole(least: int, most: int, what: str) -> Meta:
+    """A number, or its decimal text."""
+    form = {"type": ["integer", "string"], "minimum": least, "maximum": most, "pattern": "^(0|[1-9][0-9]{0,15})$"}
+    return Meta(description=what, extra_json_schema=form)
+
+
+_Amount = Annotated[
+    Any,
+    Meta(
+        description="Exact decimal text; a JSON number is taken by its literal text.",
+        examples=["1.5"],
+        extra_json_schema={
+            "type": ["string", "number"],
+            "pattern": r"^(0|[1-9]\d{0,18})(\.\d{1,18})?$",
+            "exclusiveMinimum": 0,
+        },
+    ),
+]
+_TokenText = Annotated[str, Meta(min_length=1, max_length=64, description="Symbol or mint.", examples=["SOL"])]
+_PairText = Annotated[str, _text(130, "BASE/QUOTE.")]
+
+
+class _Sent(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
+    """A member that is null counts as absent."""
+
+
+class RoutingRequest(_Sent, frozen=True, kw_only=True):
+    venues: Annotated[list[str], Meta(min_length=1, max_length=16)] | None = None
+    max_legs: Annotated[Any, _whole(1, 8, "Swaps in the transaction.")] | None = None
+    max_hops: Annotated[Any, _whole(1, 2, "Pools on one way.")] | None = None
+
+
+class OrderRequest(_Sent, frozen=True, kw_only=True):
+    """`tokenIn` and `tokenOut`, or `pair` and `side`; both only where they agree."""
+
+    client_order_id: Annotated[str, _text(CLIENT_ID_MAX, "Your name for the order, unique for ever.")] | None = None
+    type: OrderType | None = None
+    token_in: _TokenText | None = None
+    token_out: Annotated[str, Meta(min_length=1, max_length=64, examples=["USDC"])] | None = None
+    pair: _PairText | None = None
+    side: Side | None = None
+    amount: _Amount
+    amount_mode: Mode | None = None
+    slippage_bps: Annotated[Any, _whole(0, SLIPPAGE_BPS_MAX, "100 unless told otherwise.")] | None = None
+    max_price_impact_bps: Annotated[Any, _whole(0, SLIPPAGE_BPS_MAX, "Against the spot price.")] | None = None
+    deadline_ms: Annotated[Any, _whole(1, 86_400_000, "From acceptance; nothing is signed after it.")] | None = None
+    routing: RoutingRequest | None = None
+    tags: Annotated[list[Annotated[str, _text(TAG_MAX, "")]], Meta(max_length=16)] | None = None
+
+
+class CancelAllRequest(_Sent, frozen=True, kw_only=True):
+    pair: _PairText | None = None
+
+
+class CancelAfterRequest(_Sent, frozen=True, kw_only=True):
+    timeout_seconds: Annotated[Any, _whole(0, TIMEOUT_S_MAX, "0 disarms.")]
+
+
+class LegacyRequest(_Sent, frozen=True, kw_only=True):
+    """Any of the five older shapes; the body alone decides which. They may be mixed where they agree."""
+
+    pair: _PairText | None = None
+    side: str | None = None
+    amount: _Amount
+    slippage_tolerance: Annotated[Any, Meta(description="A fraction: 0.01 is one percent.")] | None = None
+    type: str | None = None
+    token_in: _TokenText | None = None
+    token_out: _TokenText | None = None
+    slippage_bps: Annotated[Any, _whole(0, SLIPPAGE_BPS_MAX, "")] | None = None
+    client_id: Annotated[Any, Meta(description="The owner's name for itself.")] | None = None
+    base_asset: _TokenText | None = None
+    quote_asset: _TokenText | None = None
+    order_type: str | None = None
+    slippage: Annotated[Any, Meta(description="A fraction: 0.05 is five percent.")] | None = None
+    input_token: _TokenText | None = None
+    output_token: _TokenText | None = None
+
+
+# --- messages on `/v1/stream` -----------------------------------------------------------------------------
+
+_ReqId = Annotated[int | str | None, Meta(description="Told again in the answer.")]
+_IdText = Annotated[str, Meta(max_length=64)]
+
+
+class Subscribe(_Sent, frozen=True, kw_only=True, tag="subscribe"):
+    """All orders where `orderId` is null; else one, its history after `fromSeq` first."""
+
+    req_id: _ReqId = None
+    order_id: _IdText | None = None
+    from_seq: int = 0
+
+
+class Unsubscribe(_Sent, frozen=True, kw_only=True, tag="unsubscribe"):
+    req_id: _ReqId = None
+    order_id: _IdText | None = None
+
+
+class Submit(_Sent, frozen=True, kw_only=True, tag="submit"):
+    req_id: _ReqId = None
+    idempotency_key: Annotated[str, _text(255, "As the header of `POST /v1/orders`.")] | None = None
+    order: OrderRequest
+
+
+class Cancel(_Sent, frozen=True, kw_only=True, tag="cancel"):
+    req_id: _ReqId = None
+    order_id: _IdText
+
+
+class Ping(_Sent, frozen=True, kw_only=True, tag="ping"):
+    req_id: _ReqId = None
+
+
+class Follow(_Sent, frozen=True, kw_only=True, rename="camel"):
+    """Dialect E: one for every order to follow."""
+
+    type: Literal["subscribe"]
+    order_id: _IdText
+    from_seq: int = 0

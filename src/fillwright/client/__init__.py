@@ -1,0 +1,51 @@
+"""The Python client: `Client` for asyncio, `SyncClient` for everything else.
+
+Decides: what is public here. Must never: hold behaviour of its own.
+
+    async with Client("http://127.0.0.1:3000") as client:
+        order = await client.submit({"tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5"})
+        async for frame in client.watch(order.id):
+            print(frame.status, frame.tx_hash)
+"""
+
+from fillwright.client.calls import Client, OrderRequest
+from fillwright.client.failures import (
+    ApiError,
+    ClientError,
+    Conflict,
+    NotFound,
+    NotUnderstood,
+    OutcomeUnknown,
+    RateLimited,
+    Refused,
+    Unauthorized,
+    Unavailable,
+    Unreachable,
+)
+from fillwright.client.sync import SyncClient
+from fillwright.wire.frames import Frame, QuoteFrame
+from fillwright.wire.resources import AttemptView, FillView, OrderView, PreviewView, RouteView
+
+__all__ = [
+    "ApiError",
+    "AttemptView",
+    "Client",
+    "ClientError",
+    "Conflict",
+    "FillView",
+    "Frame",
+    "NotFound",
+    "NotUnderstood",
+    "OrderRequest",
+    "OrderView",
+    "OutcomeUnknown",
+    "PreviewView",
+    "QuoteFrame",
+    "RateLimited",
+    "Refused",
+    "RouteView",
+    "SyncClient",
+    "Unauthorized",
+    "Unavailable",
+    "Unreachable",
+]

@@ -1,0 +1,178 @@
+"""The calls of the engine's interface, for asyncio.
+
+Decides: what a caller says and gets. Must never: show how often something had to be tried.
+"""
+
+import asyncio
+import uuid
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
+from types import TracebackType
+from typing import Any, Final, Self, TypedDict
+from urllib.parse import quote as escaped
+
+import msgspec
+
+from fillwright.client import streams
+from fillwright.client.exchange import Exchange
+from fillwright.wire.frames import Frame
+from fillwright.wire.resources import AttemptView, FillView, OrderView, PreviewView, RouteView
+
+TIMEOUT_S: Final = 10.0
+BUDGET_S: Final = 30.0
+
+
+class OrderRequest(TypedDict, total=False):
+    """An order as it is sent: tokenIn and tokenOut, or pair and side, and amount; the rest has defaults.
+
+    Amounts are decimal text ("1.5"); tokens are symbols or mints.
+    """
+
+    clientOrderId: str
+    type: str
+    tokenIn: str
+    tokenOut: str
+    pair: str
+    side: str
+    amount: str
+    amountMode: str
+    slippageBps: int
+    maxPriceImpactBps: int
+    deadlineMs: int
+    routing: Mapping[str, Any]
+    tags: list[str]
+    limitPrice: str
+    trigger: Mapping[str, Any]
+    trail: Mapping[str, Any]
+    timeInForce: str
+    expireAt: str
+    schedule: Mapping[str, Any]
+    sniper: Mapping[str, Any]
+
+
+class _Attempts(msgspec.Struct, frozen=True):
+    data: list[AttemptView]
+
+
+class _Fills(msgspec.Struct, frozen=True):
+    data: list[FillView]
+
+
+class _Route(msgspec.Struct, frozen=True):
+    route: RouteView | None
+
+
+class Client:
+    """One engine, as one account sees it. Use it as a context manager, or `close` it.
+
+    Every call raises ClientError: ApiError (NotFound, Refused, Conflict, ...) for the engine's own refusals,
+    Unreachable, OutcomeUnknown, NotUnderstood. After a timeout, a lost connection, 429 or 5xx a call is repeated, at
+    most for `budget_s`; one try takes at most `timeout_s`. An order is repeated under the same idempotency key, so it
+    is accepted once.
+    """
+
+    def __init__(
+        self, url: str, *, api_key: str | None = None, timeout_s: float = TIMEOUT_S, budget_s: float = BUDGET_S
+    ) -> None:
+        """Raises ValueError for an address that is not like `http://host:port`."""
+        self._exchange = Exchange(url, api_key, timeout_s, budget_s)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        await self._exchange.close()
+
+    # --- orders -------------------------------------------------------------------------------------------
+
+    async def submit(self, order: OrderRequest, *, idempotency_key: str | None = None) -> OrderView:
+        """The order, durably accepted. The same key again, whenever, answers the same order.
+
+        Without a key one is made up for this call; OutcomeUnknown tells it.
+        """
+        return await self._exchange.post("/v1/orders", OrderView, order, idempotency_key or uuid.uuid4().hex)
+
+    async def get(self, order_id: str) -> OrderView:
+        return await self._exchange.get(_of(order_id), OrderView)
+
+    async def get_by_client_id(self, client_order_id: str) -> OrderView:
+        return await self._exchange.get(f"/v1/orders/by-client-id/{escaped(client_order_id, safe='')}", OrderView)
+
+    def orders(
+        self,
+        *,
+        status: str = "all",
+        pair: str | None = None,
+        side: str | None = None,
+        since: str | None = None,
+        until: str | None = None,
+        page_size: int = 100,
+    ) -> AsyncIterator[OrderView]:
+        """The newest first; pages are fetched as they are reached. `since` and `until`: RFC 3339 or epoch ms."""
+        asked = {"status": status, "pair": pair, "side": side, "since": since, "until": until, "limit": str(page_size)}
+        return streams.pages(self._exchange, {name: text for name, text in asked.items() if text is not None})
+
+    async def cancel(self, order_id: str) -> OrderView:
+        """Canceled; or still `submitted`, then `outcome_known_by` says until when. Conflict where it is too late."""
+        return await self._exchange.change(f"{_of(order_id)}/cancel", OrderView)
+
+    async def events(self, order_id: str) -> list[Frame]:
+        return (await self._exchange.get(f"{_of(order_id)}/events", streams.OrderEvents)).data
+
+    async def attempts(self, order_id: str) -> list[AttemptView]:
+        return (await self._exchange.get(f"{_of(order_id)}/attempts", _Attempts)).data
+
+    async def fills(self, order_id: str) -> list[FillView]:
+        return (await self._exchange.get(f"{_of(order_id)}/fills", _Fills)).data
+
+    async def route(self, order_id: str) -> RouteView | None:
+        """The route of the latest attempt that had one, with every quote that was compared."""
+        return (await self._exchange.get(f"{_of(order_id)}/route", _Route)).route
+
+    async def explain(self, order_id: str) -> dict[str, Any]:
+        """What the order waits for, in the engine's words. NotFound from an engine that cannot say."""
+        return await self._exchange.get(f"{_of(order_id)}/explain", dict[str, Any])
+
+    # --- prices -------------------------------------------------------------------------------------------
+
+    async def preview(self, order: OrderRequest) -> PreviewView:
+        """What would happen now, with the bound that would be signed; nothing is stored."""
+        return await self._exchange.post("/v1/orders/preview", PreviewView, order)
+
+    async def quote(self, order: OrderRequest) -> RouteView:
+        return await self._exchange.post("/v1/quotes", RouteView, order)
+
+    # --- streams ------------------------------------------------------------------------------------------
+
+    def watch(self, order_id: str, *, after: int = 0) -> AsyncGenerator[Frame, None]:
+        """Every event of the order with seq > `after`, in order, each once, until the order ends.
+
+        Lost connections are made again. Raises Unreachable when that fails for as long as the budget.
+        """
+        return streams.watch_order(self._exchange, order_id, after)
+
+    def watch_all(self) -> AsyncGenerator[Frame, None]:
+        """Every event of all orders from now on, each once; each order's own are in order and without gap."""
+        return streams.watch_all(self._exchange)
+
+    async def wait(self, order_id: str, *, timeout_s: float | None = None) -> OrderView:
+        """The order once it is over. Raises TimeoutError; the order goes on."""
+        async with asyncio.timeout(timeout_s), aclosing(self.watch(order_id)) as frames:
+            async for _ in frames:
+                pass
+        return await self.get(order_id)
+
+    # --- the engine ---------------------------------------------------------------------------------------
+
+    async def document(self, path: str) -> dict[str, Any]:
+        """A JSON document that the engine serves, such as `/openapi.json`."""
+        return await self._exchange.get(path, dict[str, Any])
+
+
+def _of(order_id: str) -> str:
+    return f"/v1/orders/{escaped(order_id, safe='')}"

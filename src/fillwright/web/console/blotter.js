@@ -1,0 +1,163 @@
+// The blotter: the newest orders as they move, filtered.
+// Decides: which rows are shown, and where the keyboard is in them. Must never: hold a filter that the address does not
+// show, or two rows for one order.
+
+import { amount, empty, h, stamp, STATUSES, statusChip, whole } from "./dom.js";
+import { listen, live } from "./engine.js";
+import { wish } from "./ticket.js";
+
+export function blotter(query) {
+  const filter = { status: STATUSES.includes(query.get("status")) ? query.get("status") : "", q: query.get("q") ?? "" };
+  const rows = new Map(); // order id → {row, seq}
+  const body = h("tbody");
+  const head = ["Order", "Status", "Got", "Price", "Venue or problem", "Attempts", "Accepted"];
+  const classes = ["", "", "end wide", "end wide", "wide", "end wider", "end"];
+  const grid = h("table", { class: "blotter" },
+    h("caption", { class: "unseen" }, "Orders, newest first. Arrow keys move, Enter opens."),
+    h("thead", {}, h("tr", {}, head.map((name, at) => h("th", { scope: "col", class: classes[at] }, name)))), body);
+  const none = h("div");
+  const older = h("button", { type: "button", hidden: true, onclick: () => live.showOlder() }, "Show older orders");
+  const keys = h("p", { class: "note keys wide" }, h("kbd", {}, "↑"), " ", h("kbd", {}, "↓"), " move · ", h("kbd", {}, "Enter"), " opens · ", h("kbd", {}, "/"), " searches, while a row has the focus");
+  const told = h("p", { class: "note", id: "told" });
+  const search = h("input", { type: "search", name: "q", value: filter.q, placeholder: "Token, venue, id, signature, error…", "aria-label": "Search orders", autocomplete: "off", spellcheck: "false" });
+  const choices = h("div", { class: "filters", role: "group", "aria-label": "Status" });
+  const buttons = ["", ...STATUSES].map((status) => {
+    const button = h("button", { type: "button", class: "filter", "data-status": status || "all", "aria-pressed": String(filter.status === status) });
+    button.addEventListener("click", () => choose({ status }));
+    return button;
+  });
+  choices.append(...buttons);
+  search.addEventListener("input", () => choose({ q: search.value.trim() }));
+
+  const element = h("div", { class: "page" },
+    h("div", { class: "between heading" }, h("h1", {}, "Orders"), told),
+    h("div", { class: "bar" }, search, choices),
+    h("section", { class: "panel flush", "aria-label": "Orders" }, grid, none), h("div", { class: "row" }, older),
+    keys);
+
+  let current = null; // the row that the keyboard is on
+
+  function choose(change) {
+    Object.assign(filter, change);
+    const address = new URLSearchParams(Object.entries(filter).filter(([, value]) => value));
+    history.replaceState(null, "", `#/orders${address.size ? `?${address}` : ""}`);
+    draw();
+  }
+
+  function draw() {
+    const found = live.newestFirst().filter((order) => matches(order, filter.q));
+    const counts = {};
+    for (const order of found) counts[order.status] = (counts[order.status] ?? 0) + 1;
+    buttons.forEach((button, at) => {
+      const status = STATUSES[at - 1] ?? "";
+      button.setAttribute("aria-pressed", String(filter.status === status));
+      button.replaceChildren(status ? statusChip(status) : "all", h("span", { class: "count num" }, whole(status ? counts[status] ?? 0 : found.length)));
+    });
+    const shown = filter.status ? found.filter((order) => order.status === filter.status) : found;
+    place(shown);
+    told.textContent = live.isComplete ? `${whole(live.orders.size)} in all` : live.loaded ? `the newest ${whole(live.orders.size)}` : "";
+    keys.hidden = shown.length === 0;
+    older.hidden = !live.hasOlder;
+    grid.hidden = shown.length === 0;
+    none.replaceChildren(shown.length ? "" : nothing(filter));
+  }
+
+  // Rows are kept by order, so that one that moves keeps the keyboard's place and a reader's.
+  function place(shown) {
+    const wanted = new Set(shown.map((order) => order.id));
+    for (const [id, { row }] of rows) {
+      if (!wanted.has(id)) {
+        row.remove();
+        rows.delete(id);
+      }
+    }
+    let at = body.firstElementChild;
+    for (const order of shown) {
+      const row = rowOf(order);
+      if (row === at) at = at.nextElementSibling;
+      else body.insertBefore(row, at);
+    }
+    if (!rows.has(current)) current = shown[0]?.id ?? null;
+    for (const [id, { row }] of rows) row.tabIndex = id === current ? 0 : -1;
+  }
+
+  function rowOf(order) {
+    const known = rows.get(order.id);
+    if (known && known.seq === order.seq) return known.row;
+    const row = known?.row ?? newRow(order.id);
+    row.replaceChildren(...cells(order).map((cell, at) => h("td", { class: classes[at] }, cell)));
+    if (known) {
+      row.classList.remove("moved");
+      requestAnimationFrame(() => row.classList.add("moved"));
+    }
+    rows.set(order.id, { row, seq: order.seq });
+    return row;
+  }
+
+  function newRow(id) {
+    const row = h("tr", { "data-id": id });
+    row.addEventListener("click", (event) => event.target.closest("a") || open(id));
+    row.addEventListener("focus", () => go(id, false));
+    return row;
+  }
+
+  function open(id) {
+    location.hash = `#/orders/${id}`;
+  }
+
+  function go(id, focus = true) {
+    if (current !== null && rows.has(current)) rows.get(current).row.tabIndex = -1;
+    current = id;
+    rows.get(id).row.tabIndex = 0;
+    if (focus) rows.get(id).row.focus();
+  }
+
+  body.addEventListener("keydown", (event) => {
+    const row = event.target.closest("tr");
+    if (!row || event.ctrlKey || event.metaKey || event.altKey) return;
+    const to = {
+      ArrowDown: row.nextElementSibling, j: row.nextElementSibling,
+      ArrowUp: row.previousElementSibling, k: row.previousElementSibling,
+      Home: body.firstElementChild, End: body.lastElementChild,
+    }[event.key];
+    if (to) go(to.dataset.id);
+    else if (event.key === "Enter" && event.target === row) open(row.dataset.id);
+    else if (event.key === "/") search.focus();
+    else return;
+    event.preventDefault();
+  });
+  search.addEventListener("keydown", (event) => {
+    if (event.key === "ArrowDown" && current !== null) {
+      event.preventDefault();
+      go(current);
+    }
+  });
+
+  const unlisten = listen({ orders: draw, "caught-up": draw });
+  draw();
+  return { title: "Orders", element, close: unlisten };
+}
+
+function cells(order) {
+  return [
+    h("a", { href: `#/orders/${order.id}`, tabindex: -1 }, wish(order)),
+    statusChip(order.status),
+    order.amountOut ? h("span", { title: order.amountOut }, amount(order.amountOut), h("small", {}, ` ${order.tokenOut}`)) : "–",
+    order.executedPrice ? h("span", { title: `${order.executedPrice} (${order.pair})` }, amount(order.executedPrice), h("small", {}, ` ${order.pair.split("/")[1]}`)) : order.price ? h("span", { class: "note", title: `quoted ${order.price}` }, amount(order.price), h("small", {}, ` ${order.pair.split("/")[1]}`)) : "–",
+    order.error && order.status !== "confirmed" ? h("span", { class: "bad", title: order.error }, order.error) : order.dex ?? "–",
+    order.attempt ?? "–",
+    stamp(order.createdAt),
+  ];
+}
+
+function matches(order, q) {
+  if (!q) return true;
+  const text = [order.id, order.clientOrderId, order.pair, order.tokenIn, order.tokenOut, order.dex, order.txHash, order.error, order.code, order.status, ...(order.tags ?? [])].join(" ").toLowerCase();
+  return q.toLowerCase().split(/\s+/).every((word) => text.includes(word));
+}
+
+function nothing(filter) {
+  if (!live.loaded) return empty("Reading orders", "…");
+  if (live.orders.size === 0) return empty("No orders yet", "They appear here as soon as they are accepted, whoever sends them.", h("a", { href: "#/" }, "Send one"));
+  return empty("No order matches", filter.status ? `None of the orders held here is ${filter.status}${filter.q ? ` and fits “${filter.q}”` : ""}.` : `Nothing fits “${filter.q}”.`, h("a", { href: "#/orders" }, "Show all"));
+}

@@ -1,0 +1,281 @@
+// The order ticket: what you want, what the venues offer for it now, and the order once it is sent.
+// Decides: when quotes are asked for, and that a repeated press is the same order until it is answered. Must never:
+// send an order that is not what the form shows.
+
+import { amount, bps, copyable, empty, ENDED, facts, figure, h, panel, problemNote, say, shortId, stamp, statusChip } from "./dom.js";
+import { call, listen, live, Problem, randomKey } from "./engine.js";
+import { routePicture } from "./picture.js";
+import { quoteTable } from "./quotes.js";
+import { TOKENS } from "./tokens.js";
+
+const TYPING_MS = 250;
+const QUOTES_EVERY_MS = 4_000;
+const AMOUNT = "(0|[1-9][0-9]{0,18})([.][0-9]{1,18})?";
+const FIELDS = { "/tokenIn": "pay", "/tokenOut": "get", "/amount": "amount", "/slippageBps": "slippage", "/maxPriceImpactBps": "impact", "/deadlineMs": "deadline", "/routing/maxLegs": "legs" };
+const STEPS = ["pending", "routing", "building", "submitted", "confirmed"];
+const DEFAULTS = { pay: "SOL", get: "USDC", amount: "10", mode: "exactIn", slippage: "1" };
+
+export function ticket(query) {
+  const form = ticketForm({ ...DEFAULTS, ...Object.fromEntries(query) });
+  const quotes = h("div", { class: "quotes" });
+  const sent = h("div", { class: "sent", hidden: true });
+  const recent = h("div");
+  const refusal = h("div", { class: "refusal", role: "alert" });
+  const send = h("button", { class: "primary wide-button" }, "Send order");
+  const estimate = h("p", { class: "estimate" });
+  form.append(estimate, refusal, send);
+
+  const element = h("div", { class: "trade" }, h("h1", { class: "unseen" }, "Order ticket"),
+    h("div", { class: "trade-form" }, panel("Order", form), sent),
+    h("div", { class: "trade-quotes" }, panel("Best route now", quotes), panel("Newest orders", recent)));
+
+  // --- quotes ---
+  let asking = null;
+  let typing = 0;
+  let quoted = "";
+  const again = setInterval(() => document.hidden || asking || ask(), QUOTES_EVERY_MS);
+
+  async function ask() {
+    const body = bodyOf(form);
+    if (body === null) {
+      quoted = "";
+      estimate.replaceChildren();
+      quotes.replaceChildren(empty("No amount yet", "Enter an amount to see what every venue offers for it."));
+      return;
+    }
+    asking?.abort();
+    const mine = (asking = new AbortController());
+    quotes.setAttribute("aria-busy", "true");
+    try {
+      // The preview is the quote, with the bound that would be signed and the warnings, in one answer.
+      const preview = await call("/v1/orders/preview", { method: "POST", body, signal: mine.signal });
+      if (mine !== asking) return;
+      quotes.replaceChildren(...quoteView(preview));
+      estimate.replaceChildren(...estimated(preview));
+      blame(form, []);
+      if (quoted !== JSON.stringify(body)) say(`${preview.route.amountIn} ${body.tokenIn} for ${preview.route.amountOut} ${body.tokenOut}, ${preview.route.reason}`);
+      quoted = JSON.stringify(body);
+    } catch (problem) {
+      if (mine !== asking || !(problem instanceof Problem)) return;
+      quotes.replaceChildren(problemNote(problem));
+      estimate.replaceChildren();
+      blame(form, problem.errors);
+    } finally {
+      if (mine === asking) {
+        asking = null;
+        quotes.removeAttribute("aria-busy");
+      }
+    }
+  }
+
+  form.addEventListener("input", () => {
+    keepInAddress(form);
+    clearTimeout(typing);
+    typing = setTimeout(ask, TYPING_MS);
+  });
+  form.querySelector(".turn").addEventListener("click", () => {
+    const { pay, get } = form.elements;
+    [pay.value, get.value] = [get.value, pay.value];
+    form.dispatchEvent(new Event("input"));
+  });
+
+  // --- the order ---
+  let pressed = null; // {text, key}: the key stays until this very order is answered
+  let followed = null;
+
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const body = bodyOf(form);
+    if (body === null || send.disabled) return;
+    const text = JSON.stringify(body);
+    if (pressed?.text !== text) pressed = { text, key: randomKey() };
+    send.disabled = true;
+    refusal.replaceChildren();
+    try {
+      const order = await call("/v1/orders", { method: "POST", body, idempotencyKey: pressed.key });
+      pressed = null;
+      followed = order.id;
+      live.take(order);
+      drawSent();
+    } catch (problem) {
+      if (!(problem instanceof Problem)) throw problem;
+      if (problem.status !== 0) pressed = null;
+      refusal.replaceChildren(problemNote(problem));
+      blame(form, problem.errors)?.focus();
+    } finally {
+      send.disabled = false;
+    }
+  });
+
+  let drawn = "";
+  function drawSent() {
+    const order = live.orders.get(followed);
+    if (!order || drawn === `${order.id} ${order.seq}`) return;
+    drawn = `${order.id} ${order.seq}`;
+    const held = document.activeElement?.dataset?.act;
+    sent.hidden = false;
+    sent.replaceChildren(sentView(order));
+    if (held) sent.querySelector(`[data-act="${held}"]`)?.focus();
+    say(`Order is ${order.status}.`);
+  }
+
+  const unlisten = listen({
+    orders: () => {
+      drawSent();
+      drawRecent(recent);
+    },
+  });
+  drawRecent(recent);
+  ask();
+  return {
+    title: "Trade",
+    element,
+    close: () => {
+      unlisten();
+      asking?.abort();
+      clearInterval(again);
+      clearTimeout(typing);
+    },
+  };
+}
+
+// --- the form -------------------------------------------------------------------------------------------------------
+
+function ticketForm(of) {
+  const token = (label, name) => field(label, h("input", { name, value: of[name], list: "tokens", required: true, maxlength: 64, autocomplete: "off", spellcheck: "false" }));
+  const mode = (value, label) => h("label", {}, h("input", { type: "radio", name: "mode", value, checked: of.mode === value }), h("span", {}, label));
+  const turn = h("button", { type: "button", class: "turn", "aria-label": "Swap the two tokens", title: "Swap the two tokens" }, "⇄");
+  return h("form", { class: "ticket", autocomplete: "off" },
+    h("datalist", { id: "tokens" }, Object.keys(TOKENS).map((symbol) => h("option", { value: symbol }))),
+    h("div", { class: "pair" }, token("Pay", "pay"), turn, token("Get", "get")),
+    h("fieldset", { class: "segments" }, h("legend", {}, "The amount is what I"), mode("exactIn", "pay"), mode("exactOut", "get")),
+    field("Amount", h("input", { name: "amount", class: "big num", value: of.amount, required: true, inputmode: "decimal", pattern: AMOUNT, maxlength: 39, title: "A plain decimal number, such as 12.5" })),
+    field("Slippage, %", h("input", { name: "slippage", class: "num", value: of.slippage, required: true, inputmode: "decimal", pattern: "[0-9]{1,2}([.][0-9]{1,2})?", maxlength: 5, title: "Percent, at most two decimals" })),
+    h("details", {}, h("summary", {}, "Limits"),
+      h("div", { class: "limits" },
+        field("Price impact at most, %", h("input", { name: "impact", class: "num", value: of.impact ?? "", inputmode: "decimal", pattern: "[0-9]{1,2}([.][0-9]{1,2})?", placeholder: "none" })),
+        field("Sign within, s", h("input", { name: "deadline", class: "num", value: of.deadline ?? "", inputmode: "numeric", pattern: "[1-9][0-9]{0,4}", placeholder: "no limit" })),
+        field("Legs at most", h("input", { name: "legs", class: "num", value: of.legs ?? "", inputmode: "numeric", pattern: "[1-9]", placeholder: "engine’s" })),
+        field("Venue", h("select", { name: "venue" }, ["", "raydium", "meteora"].map((venue) => h("option", { value: venue, selected: of.venue === venue }, venue || "all")))))));
+}
+
+function field(label, input) {
+  return h("label", { class: "field" }, h("span", {}, label), input);
+}
+
+// What the form asks for, or null while it is incomplete.
+function bodyOf(form) {
+  if (!form.checkValidity()) return null;
+  const of = Object.fromEntries(new FormData(form));
+  const routing = { ...(of.venue && { venues: [of.venue] }), ...(of.legs && { maxLegs: Number(of.legs) }) };
+  return {
+    type: "market",
+    tokenIn: of.pay.trim(),
+    tokenOut: of.get.trim(),
+    amount: of.amount,
+    amountMode: of.mode,
+    slippageBps: hundredths(of.slippage),
+    ...(of.impact && { maxPriceImpactBps: hundredths(of.impact) }),
+    ...(of.deadline && { deadlineMs: Number(of.deadline) * 1_000 }),
+    ...(Object.keys(routing).length && { routing }),
+  };
+}
+
+// "1.25" percent as basis points, by its digits.
+function hundredths(percent) {
+  const [units, fraction = ""] = percent.split(".");
+  return Number(units + fraction.padEnd(2, "0"));
+}
+
+// Mark the fields that the engine has refused; the first of them.
+function blame(form, errors) {
+  const wrong = new Set(errors.map((error) => FIELDS[error.pointer]));
+  const inputs = [...form.elements].filter((input) => input.name && input.type !== "radio");
+  for (const input of inputs) wrong.has(input.name) ? input.setAttribute("aria-invalid", "true") : input.removeAttribute("aria-invalid");
+  return inputs.find((input) => wrong.has(input.name));
+}
+
+function keepInAddress(form) {
+  const of = new URLSearchParams([...new FormData(form)].filter(([name, value]) => value && DEFAULTS[name] !== value));
+  history.replaceState(null, "", `#/${of.size ? `?${of}` : ""}`);
+}
+
+// --- what is shown ------------------------------------------------------------------------------------------------------
+
+function estimated({ order, route }) {
+  const exactOut = order.amountMode === "exactOut";
+  return [h("span", { class: "note" }, exactOut ? "Pays about" : "Gets about"), h("b", {}, exactOut ? figure(route.amountIn, order.tokenIn, 8) : figure(route.amountOut, order.tokenOut, 8))];
+}
+
+function quoteView({ order, route, minOut, maxIn, warnings }) {
+  const exactOut = order.amountMode === "exactOut";
+  const [label, result, token] = exactOut ? ["You pay", route.amountIn, order.tokenIn] : ["You get", route.amountOut, order.tokenOut];
+  const [base, quote] = order.pair.split("/");
+  return [
+    h("div", { class: "headline" },
+      h("div", {}, h("span", { class: "eyebrow" }, label), h("p", { class: "result num", title: result }, amount(result, 10), h("small", {}, ` ${token}`))),
+      h("p", { class: "why" }, h("span", { class: "eyebrow" }, "Why this route"), reasonText(route))),
+    facts([
+      ["Price", figure(route.price, `${quote} per ${base}`, 8)],
+      ["Price impact", bps(route.priceImpactBps)],
+      [exactOut ? "At most, enforced" : "At least, enforced", figure(minOut ?? maxIn, token, 9)],
+      ["Short of the best possible", route.gapBps === undefined ? undefined : h("span", { title: `${route.gapBps} bps; bound ${route.bound}` }, `${amount(route.gapBps, 3)} bps`)],
+    ]),
+    warnings.length ? h("ul", { class: "warnings" }, warnings.map((warning) => h("li", {}, warning))) : "",
+    routePicture(route, order.mintIn, order.mintOut),
+    quoteTable(route, { tokenIn: order.tokenIn, tokenOut: order.tokenOut, exactOut }),
+  ];
+}
+
+export function reasonText(route) {
+  return route.reason.charAt(0).toUpperCase() + route.reason.slice(1);
+}
+
+function sentView(order) {
+  const at = STEPS.indexOf(order.status);
+  const steps = STEPS.map((step, index) => h("li", { "data-at": index < at || order.status === "confirmed" ? "past" : index === at ? "now" : "ahead", "aria-current": index === at ? "step" : undefined }, step));
+  const ended = ENDED.has(order.status);
+  const cancel = h("button", { type: "button", class: "quiet", "data-act": "cancel", disabled: order.cancelRequested }, order.cancelRequested ? "Cancel requested" : "Cancel");
+  cancel.addEventListener("click", () => cancelOrder(order.id));
+  return panel("Your order",
+    h("p", { class: "between" }, statusChip(order.status), h("span", { class: "note" }, order.attempt > 1 ? `attempt ${order.attempt}` : "")),
+    ended && order.status !== "confirmed" ? null : h("ol", { class: "steps" }, steps),
+    order.error ? h("p", { class: "bad" }, order.error) : null,
+    facts([
+      ["Paid", order.amountIn && figure(order.amountIn, order.tokenIn)],
+      ["Got", order.amountOut && figure(order.amountOut, order.tokenOut)],
+      ["Signature", order.txHash && copyable(order.txHash, shortId(order.txHash))],
+    ]),
+    h("p", { class: "between" }, h("a", { href: `#/orders/${order.id}`, "data-act": "open" }, "Everything about it"), ended ? null : cancel));
+}
+
+// Asks for a cancel and tells what became of the wish.
+export async function cancelOrder(id) {
+  try {
+    const order = await call(`/v1/orders/${id}/cancel`, { method: "POST", body: {} });
+    live.take(order);
+    say(order.status === "canceled" ? "The order is canceled." : "The swap may be on the chain; the cancel waits for its outcome.");
+    return null;
+  } catch (problem) {
+    if (!(problem instanceof Problem)) throw problem;
+    say(`${problem.title}: ${problem.detail}`);
+    return problem;
+  }
+}
+
+function drawRecent(holder) {
+  const newest = live.newestFirst().slice(0, 6);
+  if (!newest.length) {
+    holder.replaceChildren(empty(live.loaded ? "No orders yet" : "Reading orders", live.loaded ? "Send the first one with the ticket." : "…"));
+    return;
+  }
+  holder.replaceChildren(h("ul", { class: "recent" }, newest.map((order) => h("li", {}, h("a", { href: `#/orders/${order.id}` },
+    h("span", {}, wish(order)), statusChip(order.status), h("span", { class: "note" }, stamp(order.createdAt)))))));
+}
+
+// What an order asks for, in one line.
+export function wish(order) {
+  const exactIn = order.amountMode === "exactIn";
+  return h("span", { class: "wish num", title: `${order.amount} ${exactIn ? order.tokenIn : order.tokenOut}` },
+    exactIn ? h("b", {}, amount(order.amount, 7)) : null, ` ${order.tokenIn} → `, exactIn ? null : h("b", {}, amount(order.amount, 7)), ` ${order.tokenOut}`);
+}

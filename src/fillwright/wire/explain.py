@@ -1,0 +1,124 @@
+"""An order in plain words: what it waits for, what comes next and when, and what went wrong last.
+
+Decides: the words. Must never: promise a time that nobody knows; an estimate is called one.
+"""
+
+from typing import Final, assert_never
+
+import msgspec
+
+from fillwright.order import Order, Status
+from fillwright.policy import Policy
+from fillwright.units import Millis
+from fillwright.wire import rfc3339
+from fillwright.wire.resources import outcome_expected_at
+
+
+class TroubleView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    code: str
+    detail: str
+    retryable: bool
+    words: str
+
+
+class ExplainView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """`waits_for`: worker, pause, quotes, signature, chain or nothing."""
+
+    order_id: str
+    status: str
+    summary: str
+    waits_for: str
+    next_action: str | None = None
+    next_at: str | None = None
+    """Not before then; absent where it happens as soon as it can."""
+    outcome_known_by: str | None = None
+    """An estimate: by when the live transaction will have landed or can no longer land."""
+    deadline_at: str | None = None
+    attempt: int
+    attempts_max: int
+    cancel_requested: bool = False
+    last_problem: TroubleView | None = None
+
+
+class _Outlook(msgspec.Struct, frozen=True):
+    waits_for: str
+    summary: str
+    next_action: str | None = None
+    next_at: Millis | None = None
+
+
+_ENDINGS: Final = {
+    Status.CONFIRMED: "The swap is on the chain; nothing more will happen.",
+    Status.FAILED: "The order has failed; no transaction of it is alive, and none will be sent.",
+    Status.CANCELED: "The order was canceled; no transaction of it is alive, and none will be sent.",
+    Status.EXPIRED: "The deadline passed before a swap was signed; none will be sent.",
+}
+
+
+def explain_view(order: Order, now: Millis, policy: Policy) -> ExplainView:
+    outlook = _outlook(order, now)
+    expected = outcome_expected_at(order)
+    problem = order.problem
+    return ExplainView(
+        order_id=order.id,
+        status=order.status,
+        summary=outlook.summary,
+        waits_for=outlook.waits_for,
+        next_action=outlook.next_action,
+        next_at=None if outlook.next_at is None else rfc3339(outlook.next_at),
+        outcome_known_by=None if expected is None else rfc3339(expected),
+        deadline_at=None if order.deadline_at is None or order.is_terminal else rfc3339(order.deadline_at),
+        attempt=order.attempt,
+        attempts_max=policy.attempts_max,
+        cancel_requested=order.cancel_requested,
+        last_problem=None
+        if problem is None
+        else TroubleView(
+            code=problem.code, detail=problem.detail, retryable=problem.retryable, words=_trouble(order, policy)
+        ),
+    )
+
+
+def _outlook(order: Order, now: Millis) -> _Outlook:
+    match order.status:
+        case Status.PENDING:
+            return _pending(order, now)
+        case Status.ROUTING:
+            return _Outlook("quotes", "The venues are being asked for quotes.", "choose the best route")
+        case Status.BUILDING:
+            return _Outlook("signature", "A route is chosen; its transaction is being built.", "sign and store it")
+        case Status.SUBMITTED:
+            return _submitted(order)
+        case Status.CONFIRMED | Status.FAILED | Status.CANCELED | Status.EXPIRED:
+            return _Outlook("nothing", _ENDINGS[order.status])
+        case _:
+            assert_never(order.status)
+
+
+def _pending(order: Order, now: Millis) -> _Outlook:
+    if order.due_at is not None and order.due_at > now:
+        again = f"start attempt {order.attempt + 1}"
+        return _Outlook("pause", "The last attempt did not work; the order pauses.", again, order.due_at)
+    return _Outlook("worker", "The order waits for a worker to take it up.", "compare the venues' quotes")
+
+
+def _submitted(order: Order) -> _Outlook:
+    if order.cancel_requested:
+        summary = "A cancel was asked for, but a transaction is on its way: if it does not land, the order is canceled."
+    else:
+        summary = "The transaction is signed and was handed to the chain; only the chain's word decides now."
+    return _Outlook("chain", summary, "look at the chain again and repeat the broadcast")
+
+
+def _trouble(order: Order, policy: Policy) -> str:
+    assert order.problem is not None
+    subject = f"Attempt {order.attempt} did not work" if order.attempt else "It did not work"
+    if order.is_terminal:
+        after = ""
+    elif not order.problem.retryable:
+        after = " Trying again would not help."
+    elif order.attempt < policy.attempts_max:
+        after = f" Another attempt may work; {policy.attempts_max - order.attempt} are left."
+    else:
+        after = " No attempt is left."
+    return f"{subject}: {order.problem.detail}.{after}"

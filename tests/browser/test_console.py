@@ -1,0 +1,161 @@
+"""What a person does at the console, from the ticket to the end of an order, also when the engine goes away."""
+
+import json
+import re
+import time
+import urllib.request
+from typing import Any
+
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Visit
+from tests.processes.server import Server
+
+MARKET = {"tokenIn": "SOL", "tokenOut": "USDC", "amount": "1"}
+REFUSED = {"tokenIn": "SOL", "tokenOut": "BONK", "amount": "90000", "maxPriceImpactBps": 10}
+ENDED = {"confirmed", "failed", "canceled", "expired"}
+
+
+def asked(server: Server, path: str, body: object = None) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(server.url + path, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return json.load(answer)
+
+
+def orders(server: Server) -> dict[str, str]:
+    """Every order's status, as the engine tells it."""
+    return {order["id"]: order["status"] for order in asked(server, "/v1/orders?limit=1000")["data"]}
+
+
+def rows(page: Page) -> list[tuple[str, str]]:
+    """Each row of the blotter: its order and status."""
+    script = "rows => rows.map(row => [row.dataset.id, row.querySelector('[data-status]').dataset.status])"
+    return [(order_id, status) for order_id, status in page.locator("tbody tr").evaluate_all(script)]
+
+
+def ended(server: Server) -> None:
+    while not set(orders(server).values()) <= ENDED:
+        time.sleep(0.05)
+
+
+def test_an_order_is_quoted_sent_and_followed_to_its_end(instant: Server, visit: Visit) -> None:
+    page = visit(instant)
+    page.get_by_label("Amount", exact=True).fill("1500")
+    quotes = page.get_by_role("region", name="Best route now")
+    expect(quotes.locator("tbody tr")).to_have_count(5)
+    expect(quotes).to_contain_text("legs")
+    page.get_by_role("button", name="Send order").click()
+    sent = page.get_by_role("region", name="Your order")
+    expect(sent.locator("[data-status=confirmed]")).to_be_visible()
+
+    sent.get_by_role("link").click()
+    expect(page.locator(".timeline li")).to_have_count(5)
+    expect(page.get_by_role("img", name=re.compile("^Route of"))).to_be_visible()
+    order_id = page.url.split("/")[-1]
+    order = asked(instant, f"/v1/orders/{order_id}")
+    assert (order["status"], order["amount"]) == ("confirmed", "1500")
+    expect(page.get_by_role("region", name="Attempts")).to_contain_text("landed")
+    outcome = page.get_by_role("region", name="Outcome")
+    expect(outcome.get_by_title(f"{order['amountOut']} USDC")).to_be_visible()
+    expect(outcome.get_by_title(f"Copy {order['txHash']}")).to_be_visible()
+
+
+def test_what_the_engine_refuses_is_told_in_its_words(instant: Server, visit: Visit) -> None:
+    page = visit(instant)
+    page.get_by_label("Get", exact=True).fill("NOPE")
+    expect(page.locator(".problem-note")).to_contain_text("TOKEN_UNKNOWN")
+    before = orders(instant)
+    page.get_by_role("button", name="Send order").click()
+    expect(page.get_by_role("alert")).to_contain_text("unknown token")
+    assert orders(instant) == before
+
+
+def test_an_order_that_waits_is_canceled(classic: Server, visit: Visit) -> None:
+    page = visit(classic)
+    for _ in range(4):  # the worker is busy with them for seconds
+        asked(classic, "/v1/orders", MARKET)
+    page.get_by_role("button", name="Send order").click()
+    sent = page.get_by_role("region", name="Your order")
+    sent.get_by_role("button", name="Cancel").click()
+    expect(sent.locator("[data-status=canceled]")).to_be_visible()
+    expect(sent.get_by_role("button", name="Cancel")).to_have_count(0)
+    assert sorted(orders(classic).items())[-1][1] == "canceled"
+
+
+def test_filters_live_in_the_address(instant: Server, visit: Visit) -> None:
+    for body in (MARKET, MARKET, REFUSED, {**MARKET, "tags": ["needle"]}):
+        asked(instant, "/v1/orders", body)
+    ended(instant)
+    page = visit(instant, "/#/orders")
+    statuses = list(orders(instant).values())
+    expect(page.locator("tbody tr")).to_have_count(len(statuses))
+    for status in ("confirmed", "failed"):
+        choice = page.locator(f"button[data-status={status}]")
+        assert choice.locator(".count").inner_text() == str(statuses.count(status))
+
+    page.locator("button[data-status=failed]").click()
+    assert "status=failed" in page.url
+    expect(page.locator("tbody tr")).to_have_count(statuses.count("failed"))
+    page.reload()
+    expect(page.locator("tbody tr")).to_have_count(statuses.count("failed"))
+    expect(page.locator("button[data-status=failed]")).to_have_attribute("aria-pressed", "true")
+
+    page.locator("button[data-status=all]").click()
+    page.get_by_role("searchbox").fill("needle")
+    expect(page.locator("tbody tr")).to_have_count(1)
+    assert page.url.endswith("#/orders?q=needle")
+    page.get_by_role("searchbox").fill("no such order")
+    expect(page.locator(".empty")).to_contain_text("No order matches")
+
+
+def test_a_restart_leaves_no_gap_and_no_second_row(classic: Server, visit: Visit) -> None:
+    page = visit(classic, "/#/orders")
+    for _ in range(2):
+        asked(classic, "/v1/orders", MARKET)
+    expect(page.locator("tbody tr")).to_have_count(2)
+    classic.kill()
+    expect(page.locator("#banner")).to_be_visible()
+    page.context.set_offline(True)  # so that all of this happens while the page cannot hear of it
+    classic.start()
+    for _ in range(3):
+        asked(classic, "/v1/orders", REFUSED)
+    ended(classic)
+    page.context.set_offline(False)
+    expect(page.locator("#link")).to_have_attribute("data-state", "live")
+    expect(page.locator("#banner")).to_be_hidden()
+    expect(page.locator("tbody tr")).to_have_count(5)
+    assert rows(page) == sorted(orders(classic).items(), reverse=True)
+    asked(classic, "/v1/orders", REFUSED)
+    expect(page.locator("tbody tr [data-status=failed]")).to_have_count(4)
+    assert rows(page) == sorted(orders(classic).items(), reverse=True)
+
+
+def test_everything_works_without_a_mouse(instant: Server, visit: Visit) -> None:
+    page = visit(instant)
+    press = page.keyboard.press
+    press("Tab")
+    expect(page.get_by_role("button", name="Skip to content")).to_be_focused()
+    press("Enter")
+    for name in ("Pay", "Swap the two tokens", "Get"):
+        press("Tab")
+        expect(page.locator("*:focus")).to_have_accessible_name(name)
+    press("Tab")
+    expect(page.get_by_label("pay", exact=True).and_(page.get_by_role("radio"))).to_be_focused()
+    press("Tab")
+    press("Control+a")
+    page.keyboard.type("3.25")
+    press("Enter")
+    expect(page.get_by_role("region", name="Your order").locator("[data-status=confirmed]")).to_be_visible()
+
+    page.goto(f"{instant.url}/#/orders")
+    expect(page.locator("tbody tr").first).to_contain_text("3.25")
+    page.get_by_role("searchbox").focus()
+    press("ArrowDown")
+    expect(page.locator("tbody tr").first).to_be_focused()
+    press("End")
+    expect(page.locator("tbody tr").last).to_be_focused()
+    press("Home")
+    press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("3.25")
+    expect(page.locator("#main")).to_be_focused()

@@ -1,0 +1,363 @@
+"""The commands' promises: what they print, their exit codes, and that they start at once."""
+
+import json
+import os
+import pty
+import re
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fillwright.cli import make_parser
+from fillwright.commands import completion
+from tests.api.running import NOBODY
+from tests.processes.server import Server
+from tests.servers.fleet import INHERITED
+from tests.servers.machine import free_port
+from tests.servers.postgres import PostgresServer
+from tests.servers.redis import RedisServer
+
+
+class Ran:
+    def __init__(self, done: "subprocess.CompletedProcess[str]") -> None:
+        self.code = done.returncode
+        self.out = done.stdout
+        self.err = done.stderr
+
+    @property
+    def json(self) -> list[Any]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def fillwright(*words: str, typed: str | None = None, **settings: str) -> Ran:
+    done = subprocess.run(
+        [sys.executable, "-m", "fillwright.cli", *words],
+        env={**INHERITED, **settings},
+        input=typed,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return Ran(done)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(tmp_path_factory.mktemp("engine"), {"FILLWRIGHT_SIM": "instant"})
+    running.start()
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+def asked(server: Server, *words: str, typed: str | None = None) -> Ran:
+    return fillwright(*words, typed=typed, FILLWRIGHT_URL=server.url)
+
+
+# --- orders -----------------------------------------------------------------------------------------------
+
+
+def test_an_order_is_placed_and_waited_for(server: Server) -> None:
+    ran = asked(server, "order", "sell", "1.5", "SOL/USDC", "--wait", "--json", "--client-id", "first")
+    assert ran.code == 0, ran.err
+    (order,) = ran.json
+    assert (order["status"], order["amountIn"], order["amountMode"]) == ("confirmed", "1.5", "exactIn")
+    shown = asked(server, "get", "first")
+    assert shown.code == 0
+    assert order["txHash"] in shown.out
+    assert "sell 1.5 SOL for USDC" in shown.out
+    assert asked(server, "get", order["id"], "--json").json == [order]
+
+
+def test_every_way_to_write_a_swap_is_the_request_that_it_says(server: Server) -> None:
+    buy = asked(server, "order", "buy", "2", "SOL/USDC", "--json", "--slippage-bps", "50", "--venue", "raydium").json[0]
+    assert (buy["side"], buy["amountMode"], buy["tokenIn"], buy["slippageBps"]) == ("buy", "exactOut", "USDC", 50)
+    assert buy["routing"] == {"venues": ["raydium"]}
+    swap = asked(server, "order", "swap", "100", "USDC/SOL", "--field", "tags=[1]")
+    assert swap.code == 1
+    assert re.fullmatch(r"fillwright: /tags.*\n", swap.err), "one line"
+    swap = asked(server, "order", "swap", "100", "USDC/SOL", "--json", "--tag", "mine").json[0]
+    assert (swap["tokenIn"], swap["amountMode"], swap["tags"]) == ("USDC", "exactIn", ["mine"])
+    typed = '{"tokenIn":"SOL","tokenOut":"USDC","amount":0.1}'
+    (filed,) = asked(server, "order", "--file", "-", "--json", typed=typed).json
+    assert filed["amount"] == "0.1"
+
+
+def test_the_same_key_is_the_same_order(server: Server) -> None:
+    first, again = (asked(server, "order", "sell", "1", "SOL/USDC", "--key", "k", "--json").json[0] for _ in range(2))
+    assert first["id"] == again["id"]
+
+
+def test_an_order_is_followed_to_its_end(server: Server) -> None:
+    ran = asked(server, "order", "sell", "1", "SOL/USDC", "--watch", "--json")
+    assert ran.code == 0
+    assert [frame["seq"] for frame in ran.json] == list(range(1, len(ran.json) + 1))
+    again = asked(server, "watch", ran.json[0]["orderId"])
+    assert again.code == 0
+    assert len(again.out.splitlines()) == len(ran.json)
+    assert "wins:" in again.out
+
+
+def test_quotes_lists_and_explanations(server: Server) -> None:
+    quote = asked(server, "quote", "sell", "10", "SOL/USDC")
+    assert quote.code == 0
+    assert "raydium clmm" in quote.out
+    order = asked(server, "order", "sell", "1", "SOL/USDC", "--wait", "--json").json[0]
+    listed = asked(server, "list", "--status", "closed", "--limit", "1", "--json")
+    assert [each["id"] for each in listed.json] == [order["id"]]
+    table = asked(server, "list", "--pair", "SOL/USDC")
+    assert order["id"] in table.out
+    assert asked(server, "explain", order["id"]).code == 0
+    assert asked(server, "explain", order["id"], "--json").json[0]["orderId"] == order["id"]
+
+
+@pytest.mark.parametrize("name", ["openapi", "asyncapi"])
+def test_the_documents_are_the_engine_s_own(server: Server, name: str) -> None:
+    try:
+        with urllib.request.urlopen(f"{server.url}/{name}.json") as answer:
+            offered = json.load(answer)
+    except urllib.error.HTTPError as refused:
+        refused.close()
+        assert asked(server, name).code == 3, "this engine does not offer it"
+        return
+    assert asked(server, name).json == [offered]
+
+
+def test_each_outcome_has_its_exit_code(server: Server) -> None:
+    order = asked(server, "order", "sell", "1", "SOL/USDC", "--wait", "--json").json[0]
+    for code, words in (
+        (3, ("get", NOBODY)),
+        (3, ("cancel", "never-heard-of")),
+        (1, ("cancel", order["id"])),
+        (1, ("order", "sell", "1", "SOL/NOPE")),
+        (2, ("order", "sell")),
+        (2, ("order", "--file", "/nowhere.json")),
+        (2, ("list", "--limit", "0")),
+        (2, ("dance",)),
+    ):
+        ran = asked(server, *words)
+        assert ran.code == code, (words, ran.err)
+        assert "Traceback" not in ran.err
+        assert not ran.out
+    (told,) = [json.loads(line) for line in asked(server, "get", NOBODY, "--json").err.splitlines()]
+    assert told["code"] == "ORDER_NOT_FOUND"
+    nobody = fillwright("get", "x", FILLWRIGHT_URL=f"http://127.0.0.1:{free_port()}")
+    assert nobody.code == 1
+    assert nobody.err.count("\n") == 1
+    assert fillwright("get", "x", FILLWRIGHT_URL="nonsense").code == 2
+
+
+def test_an_unknown_outcome_has_its_own_code_and_says_how_to_ask_again() -> None:
+    class Gateway(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(504)
+            self.send_header("Retry-After", "60")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Gateway) as gateway:
+        threading.Thread(target=gateway.serve_forever, daemon=True).start()
+        ran = fillwright("order", "sell", "1", "SOL/USDC", FILLWRIGHT_URL=f"http://127.0.0.1:{gateway.server_port}")
+        gateway.shutdown()
+    assert ran.code == 4
+    assert re.search(r"--key [0-9a-f]{32}", ran.err)
+
+
+def test_an_interrupt_ends_without_a_word(server: Server) -> None:
+    command = [sys.executable, "-m", "fillwright.cli", "watch", "--lines"]
+    env = {**INHERITED, "FILLWRIGHT_URL": server.url}
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as watching:
+        assert watching.stdout is not None
+        placed = threading.Event()
+
+        def place() -> None:
+            while not placed.wait(0.1):
+                asked(server, "order", "sell", "1", "SOL/USDC")
+
+        placing = threading.Thread(target=place)
+        placing.start()
+        watching.stdout.readline()
+        placed.set()
+        placing.join()
+        watching.send_signal(signal.SIGINT)
+        _, err = watching.communicate(timeout=20)
+    assert (watching.returncode, err) == (130, b"")
+
+
+def test_a_reader_that_has_enough_is_no_failure(server: Server) -> None:
+    for _ in range(3):
+        asked(server, "order", "sell", "1", "SOL/USDC")
+    piped = f"{sys.executable} -m fillwright.cli list --json | head -c 10; echo; exit ${{PIPESTATUS[0]}}"
+    env = {**INHERITED, "FILLWRIGHT_URL": server.url}
+    done = subprocess.run(["bash", "-c", piped], env=env, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_all_orders_are_watched_as_a_table_on_a_terminal(server: Server) -> None:
+    master, slave = pty.openpty()
+    env = {**INHERITED, "FILLWRIGHT_URL": server.url, "TERM": "xterm", "COLUMNS": "100"}
+    watching = subprocess.Popen([sys.executable, "-m", "fillwright.cli", "watch"], env=env, stdout=slave)
+    os.close(slave)
+    told, stop = [b""], threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            try:
+                told[0] += os.read(master, 65536)
+            except OSError:
+                return
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        for _ in range(40):  # until it is listening, and has shown one
+            asked(server, "order", "sell", "1", "SOL/USDC", "--wait")
+            if b"\x1b[1F" in told[0]:
+                break
+    finally:
+        stop.set()
+        watching.terminate()
+        watching.wait()
+        reader.join(5)
+        os.close(master)
+    assert b"\x1b[1F" in told[0], "it is drawn over itself"
+    assert b"confirmed" in told[0]
+
+
+# --- operation --------------------------------------------------------------------------------------------
+
+
+def test_the_database_is_counted_and_proven_and_a_doctored_row_is_found(tmp_path: Path) -> None:
+    server = Server(tmp_path, {"FILLWRIGHT_SIM": "instant"})
+    server.start()
+    order = asked(server, "order", "sell", "1", "SOL/USDC", "--wait", "--json").json[0]
+    here = {"FILLWRIGHT_DATA": str(tmp_path)}
+    assert fillwright("db", "check", **here).code == 0, "also while the engine works"
+    server.stop()
+    (stats,) = fillwright("db", "stats", "--json", **here).json
+    assert (stats["orders"], stats["confirmed"], stats["events"]) == (1, 1, order["seq"])
+    assert fillwright("db", "migrate", **here).code == 0
+    with closing(sqlite3.connect(tmp_path / "orders.db")) as database, database:
+        database.execute("UPDATE orders SET filled_out = filled_out + 1")
+    (checked,) = (ran := fillwright("db", "check", "--json", **here)).json
+    assert ran.code == 1
+    assert [fault.split(":")[0] for fault in checked["faults"]] == [order["id"]]
+    missing = fillwright("db", "stats", FILLWRIGHT_DATA=str(tmp_path / "none"))
+    assert (missing.code, missing.err.count("\n")) == (2, 1)
+
+
+def test_the_same_on_postgresql_and_redis(tmp_path: Path) -> None:
+    with PostgresServer() as postgres, postgres.database() as database, RedisServer() as redis:
+        here = {
+            "DATABASE_URL": database,
+            "REDIS_URL": redis.url,
+            "FILLWRIGHT_ALLOW_UNSAFE_DATABASE": "true",
+            "FILLWRIGHT_DATA": str(tmp_path),
+        }
+        assert fillwright("db", "check", **here).code == 2, "there are no tables yet"
+        assert fillwright("db", "migrate", **here).code == 0
+        server = Server(tmp_path, {"FILLWRIGHT_SIM": "instant", **here})
+        server.start()
+        order = asked(server, "order", "sell", "1", "SOL/USDC", "--wait", "--json").json[0]
+        found = fillwright("doctor", "--json", PORT=str(server.port), **here)
+        assert found.code == 0, found.out
+        told = {each["what"]: each["told"] for each in found.json}
+        assert (told["database"].split()[0], told["redis"].split()[0]) == ("PostgreSQL", "Redis")
+        server.stop()
+        (stats,) = fillwright("db", "stats", "--json", **here).json
+        assert (stats["orders"], stats["confirmed"], stats["events"]) == (1, 1, order["seq"])
+        checked = fillwright("db", "check", **here)
+        assert checked.code == 0, checked.out
+
+
+def test_the_doctor_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
+    well = fillwright("doctor", "--json", PORT=str(free_port()), FILLWRIGHT_DATA=str(tmp_path))
+    assert well.code == 0, well.out
+    assert {each["what"] for each in well.json} >= {"python", "settings", "data", "disk", "port", "database", "chain"}
+    assert not list(tmp_path.iterdir()), "it changes nothing"
+    nowhere = f"127.0.0.1:{free_port()}"
+    ill = fillwright(
+        "doctor",
+        "--json",
+        PORT=str(free_port()),
+        FILLWRIGHT_DATA=str(tmp_path),
+        DATABASE_URL=f"postgresql://user:hidden@{nowhere}/x",
+        REDIS_URL=f"redis://:hidden@{nowhere}/0",
+        FILLWRIGHT_CHAIN=f"http://{nowhere}",
+    )
+    assert ill.code == 1
+    assert {each["what"] for each in ill.json if each["verdict"] == "failed"} == {"database", "redis", "chain"}
+    assert all(each["advice"] for each in ill.json if each["verdict"] != "ok")
+    assert "hidden" not in ill.out + ill.err
+    wrong = fillwright("doctor", FILLWRIGHT_NONSENSE="1")
+    assert wrong.code == 1
+    assert "FILLWRIGHT_NONSENSE" in wrong.out
+
+
+def test_the_campaigns_of_a_checkout_run_and_elsewhere_say_so(tmp_path: Path) -> None:
+    assert fillwright("sim", "--seeds", "1").code == 0
+    installed = tmp_path / "lib" / "python" / "site-packages"
+    package = Path(__file__).parents[2] / "src" / "fillwright"
+    shutil.copytree(package, installed / "fillwright", ignore=shutil.ignore_patterns("__pycache__"))
+    ran = fillwright("bench", "engine", PYTHONPATH=str(installed))
+    assert (ran.code, ran.out) == (2, "")
+    assert "checkout" in ran.err
+
+
+# --- the command line itself ------------------------------------------------------------------------------
+
+
+def test_help_imports_next_to_nothing() -> None:
+    """Time depends on the machine; what is imported does not."""
+    count = "import sys; from fillwright.cli import make_parser; make_parser().format_help(); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", count], env=INHERITED, capture_output=True, text=True, check=True)
+    modules = done.stdout.split()
+    ours = {name for name in modules if name.startswith("fillwright")}
+    assert ours == {"fillwright", "fillwright.cli"}
+    assert not {"aiohttp", "asyncio", "msgspec", "uvloop", "ssl"} & set(modules)
+    assert len(modules) < 150
+
+
+def test_every_command_says_what_it_does() -> None:
+    for command in completion.commands_of(make_parser()):
+        assert len(command.help) > 10
+        assert "--help" in command.words
+        if command.name not in ("demo", "keys", "openapi", "asyncapi", "sim", "chaos", "bench", "completion"):
+            assert "--json" in command.words, command.name
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_is_a_script_of_its_shell(shell: str) -> None:
+    script = fillwright("completion", shell).out
+    assert "localnet" in script
+    assert "slippage-bps" in script
+    if shutil.which(shell) is None:
+        pytest.skip(f"{shell} is not installed: its script was not run")
+    done = subprocess.run([shell, "-n"], input=script, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_bash_completes_commands_and_their_options() -> None:
+    script = completion.script("bash", make_parser())
+    probe = '\nCOMP_WORDS=(fillwright {0}); COMP_CWORD={1}; _fillwright; echo "${{COMPREPLY[@]}}"\n'
+    typed = script + probe.format("ca", 1) + probe.format("order --sl", 2) + probe.format("db m", 2)
+    done = subprocess.run(["bash"], input=typed, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["cancel", "--slippage-bps", "migrate"]
