@@ -80,14 +80,19 @@ async def open_engine(config: Config) -> AsyncIterator[Assembled]:
         name = _EMBEDDED if config.database is None else config.worker or made_up_name()
         worker = Worker(name, executor, queue, observer.failed) if config.start_worker else None
         engine = Engine(executor=executor, queue=queue, worker=worker, entropy=entropy, tokens=Tokens(TOKENS))
+        refused: FillwrightError | None = None
         async with asyncio.TaskGroup() as group:
             group.create_task(engine.run())
             load = group.create_task(_watch_load(observer, engine, worker, queue, bus, venues))
             try:
                 yield Assembled(engine, worker, chain, registry, entropy, store.keys)
+            except FillwrightError as error:  # such as a port in use: the group would wrap it into one of its own
+                refused = error
             finally:
                 engine.stop()
                 load.cancel()
+        if refused is not None:
+            raise refused
 
 
 @asynccontextmanager

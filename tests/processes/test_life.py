@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from tests.processes.server import Audit, Server
+from tests.servers.fleet import INHERITED
 
 SELL = {"tokenIn": "SOL", "tokenOut": "USDC", "amount": "1"}
 
@@ -36,6 +37,20 @@ def test_a_second_engine_on_the_same_folder_is_refused(tmp_path: Path) -> None:
             Server(tmp_path).start()
     finally:
         first.stop()
+
+
+def test_a_port_in_use_is_said_in_one_line(tmp_path: Path) -> None:
+    first = Server(tmp_path / "first")
+    first.start()
+    try:
+        env = {**INHERITED, "PORT": str(first.port), "FILLWRIGHT_DATA": str(tmp_path / "second")}
+        command = [sys.executable, "-m", "fillwright.cli", "serve"]
+        done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    finally:
+        first.stop()
+    assert done.returncode == 2
+    assert "PORT chooses another port" in done.stderr
+    assert done.stderr.count("\n") == 1, "one line, no traceback"
 
 
 def test_a_stop_lets_running_orders_end_and_a_restart_does_the_rest(tmp_path: Path) -> None:
