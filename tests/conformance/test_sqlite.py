@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -92,6 +93,17 @@ def test_processes_that_open_a_new_file_at_once_all_work(tmp_path: Path) -> None
             opened = list(openers.map(lambda _: SqliteStore(path, HandClock(), lease_s=10), range(6)))  # noqa: B023
         for store in opened:
             store.close()
+
+
+def test_a_new_file_that_another_is_just_writing_opens_once_that_one_is_done(rig: SqliteRig) -> None:
+    with closing(sqlite3.connect(rig.path, isolation_level=None, check_same_thread=False)) as other:
+        other.executescript("CREATE TABLE something (x); BEGIN IMMEDIATE; INSERT INTO something VALUES (1)")
+        with ThreadPoolExecutor(1) as opener:
+            opening = opener.submit(SqliteStore, rig.path, HandClock(), lease_s=10)
+            time.sleep(0.2)
+            assert not opening.done()
+            other.execute("ROLLBACK")
+            opening.result(timeout=5).close()
 
 
 @in_loop

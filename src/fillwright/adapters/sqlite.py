@@ -8,6 +8,7 @@ compare-and-set on its seq.
 import asyncio
 import json
 import sqlite3
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -26,6 +27,8 @@ from fillwright.units import Atoms, Millis, OrderId, Signature
 T = TypeVar("T")
 _BATCH_MAX: Final = 512
 _LOCK_TIMEOUT_S: Final = 5.0
+_WAL_TRIES: Final = 100
+_WAL_TRY_S: Final = 0.05
 _WAL_PAGES: Final = 8_000
 """How much is written ahead (32 MB) before it is copied into the database file: copying costs two more syncs."""
 
@@ -101,7 +104,7 @@ class SqliteStore:
 
     def _connect(self, path: Path, opened: ExitStack) -> sqlite3.Connection:
         connection = opened.enter_context(closing(self._open(path)))
-        connection.execute("PRAGMA journal_mode = WAL")
+        _write_ahead(connection)
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
@@ -420,6 +423,22 @@ def _key(row: Sequence[Any]) -> Key:
         used_at=used_at,
         revoked_at=revoked_at,
     )
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Switch the file to WAL mode.
+
+    The switch needs the file for itself, and of two that open a new file at once SQLite refuses one without the
+    wait it makes for every other lock, because each holds what the other waits for. The refused one asks again.
+    """
+    for tries_left in reversed(range(_WAL_TRIES)):
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or not tries_left:
+                raise
+            time.sleep(_WAL_TRY_S)
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
