@@ -86,8 +86,8 @@ bench-streams: $(DEV) ## measure events to many WebSocket subscribers
 
 lock: $(UV) ## regenerate the lock files (LOCK_ARGS=--upgrade for new versions)
 	$(COMPILE) --group build --output-file requirements.lock pyproject.toml
-	$(COMPILE) --group build --extra production --constraints requirements.lock --output-file requirements-production.lock pyproject.toml
-	$(COMPILE) --group build --extra production --extra dev --constraints requirements-production.lock --output-file requirements-dev.lock pyproject.toml
+	$(COMPILE) --group build --extra production --extra otel --constraints requirements.lock --output-file requirements-production.lock pyproject.toml
+	$(COMPILE) --group build --extra production --extra otel --extra dev --constraints requirements-production.lock --output-file requirements-dev.lock pyproject.toml
 	@! grep -nE '://|--(extra-)?index-url|--find-links|file:' requirements*.lock
 
 clean: ## remove .venv, caches and builds; stored orders stay

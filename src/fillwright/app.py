@@ -5,7 +5,7 @@ Decides: which adapter stands behind each port for a given configuration. Must n
 
 import asyncio
 import fcntl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 
+from fillwright import __version__
 from fillwright.adapters.local import LocalBus, LocalQueue, SystemClock, SystemEntropy
 from fillwright.adapters.sim import PRESETS, RemoteChain, SimChain, SimVenue, default_market
 from fillwright.adapters.sim.market import HUBS, TOKENS
@@ -23,12 +24,14 @@ from fillwright.errors import Code, FillwrightError
 from fillwright.executor import Executor
 from fillwright.guard import GuardedVenue
 from fillwright.observe import Observer
-from fillwright.ports import Bus, Clock, Entropy, Keys, Queue
+from fillwright.order import Recorded
+from fillwright.ports import Bus, Clock, Entropy, Keys, Queue, Store
 from fillwright.tokens import Tokens
 from fillwright.wire.frames import news_of
 from fillwright.worker import Worker
 
 if TYPE_CHECKING:
+    from fillwright.adapters.otlp import Traces
     from fillwright.adapters.postgres import PostgresStore
 
 VENUES: Final = ("raydium", "meteora")
@@ -63,6 +66,8 @@ async def open_engine(config: Config) -> AsyncIterator[Assembled]:
         store = await _store(config, clock, parts)
         queue, bus = await _queue_and_bus(config, parts)
         chain = await _chain(config, clock, entropy, parts)
+        name = _EMBEDDED if config.database is None else config.worker or made_up_name()
+        traces = await _traces(config, name, store, clock, parts)
         venues = [
             GuardedVenue(SimVenue(name, chain, clock, preset, config.seed), clock, config.policy) for name in VENUES
         ]
@@ -74,16 +79,18 @@ async def open_engine(config: Config) -> AsyncIterator[Assembled]:
             clock=clock,
             policy=config.policy,
             hubs=HUBS,
-            observe=observer.recorded,
+            observe=observer.recorded if traces is None else _each(observer.recorded, traces.recorded),
             news_of=news_of,
         )
-        name = _EMBEDDED if config.database is None else config.worker or made_up_name()
         worker = Worker(name, executor, queue, observer.failed) if config.start_worker else None
         engine = Engine(executor=executor, queue=queue, worker=worker, entropy=entropy, tokens=Tokens(TOKENS))
         refused: FillwrightError | None = None
         async with asyncio.TaskGroup() as group:
             group.create_task(engine.run())
-            load = group.create_task(_watch_load(observer, engine, worker, queue, bus, venues))
+            dropping: dict[str, Queue | Bus | Traces] = {"hints": queue, "events": bus}
+            if traces is not None:
+                dropping["traces"] = traces
+            load = group.create_task(_watch_load(observer, engine, worker, queue, dropping, venues))
             try:
                 yield Assembled(engine, worker, chain, registry, entropy, store.keys)
             except FillwrightError as error:  # such as a port in use: the group would wrap it into one of its own
@@ -111,7 +118,7 @@ async def _store(config: Config, clock: Clock, parts: AsyncExitStack) -> "Sqlite
     lease_s = config.policy.lease_s
     if config.database is None:
         return parts.enter_context(closing(SqliteStore(config.data / "orders.db", clock, lease_s=lease_s)))
-    with _needs_production_extra():
+    with _needs("production", "a database is configured"):
         from fillwright.adapters.postgres import PostgresStore
     url = config.database.reveal()
     store = await PostgresStore.open(url, lease_s=lease_s, allow_unsafe=config.allow_unsafe_database)
@@ -122,7 +129,7 @@ async def _store(config: Config, clock: Clock, parts: AsyncExitStack) -> "Sqlite
 async def _queue_and_bus(config: Config, parts: AsyncExitStack) -> tuple[Queue, Bus]:
     if config.database is None:
         return LocalQueue(), LocalBus()
-    with _needs_production_extra():
+    with _needs("production", "a database is configured"):
         from fillwright.adapters.notify import PostgresBus, PostgresQueue
         from fillwright.adapters.redis import RedisBus, RedisQueue
     name = config.queue
@@ -167,11 +174,11 @@ def owned(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _needs_production_extra() -> Iterator[None]:
+def _needs(extra: str, asked: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        why = f"a database is configured, but {error.name} is not installed: pip install 'fillwright[production]'"
+        why = f"{asked}, but {error.name} is not installed: pip install 'fillwright[{extra}]'"
         raise FillwrightError(Code.CONFIG_INVALID, why) from error
 
 
@@ -187,6 +194,27 @@ def _text_of(file: Path | None) -> str | None:
 # --- what the operator sees -------------------------------------------------------------------------------
 
 
+async def _traces(config: Config, name: str, store: Store, clock: Clock, parts: AsyncExitStack) -> "Traces | None":
+    """Left before the store is closed: what is sent last comes from there."""
+    if config.traces is None:
+        return None
+    with _needs("otel", "traces are asked for"):
+        from fillwright.adapters.otlp import Traces
+    service = {"service.name": config.service, "service.version": __version__, "service.instance.id": name}
+    headers = {header: text.reveal() for header, text in config.trace_headers}
+    return await parts.enter_async_context(
+        Traces.open(config.traces, headers=headers, service=service, histories=store.history, clock=clock)
+    )
+
+
+def _each(*observers: Callable[[Recorded], None]) -> Callable[[Recorded], None]:
+    def observe(recorded: Recorded) -> None:
+        for observer in observers:
+            observer(recorded)
+
+    return observe
+
+
 def _registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
@@ -196,7 +224,12 @@ def _registry() -> CollectorRegistry:
 
 
 async def _watch_load(
-    observer: Observer, engine: Engine, worker: Worker | None, queue: Queue, bus: Bus, venues: list[GuardedVenue]
+    observer: Observer,
+    engine: Engine,
+    worker: Worker | None,
+    queue: Queue,
+    dropping: "Mapping[str, Queue | Bus | Traces]",
+    venues: list[GuardedVenue],
 ) -> None:
     while True:
         driving = worker.running if worker else 0
@@ -204,6 +237,6 @@ async def _watch_load(
         observer.load(driving=driving, hints=queue.depth(), waiting=gate.waiting, oldest_s=gate.oldest_s)
         observer.trouble(
             resting={venue.name: venue.resting for venue in venues},
-            dropped={"hints": queue.dropped, "events": bus.dropped},
+            dropped={what: each.dropped for what, each in dropping.items()},
         )
         await asyncio.sleep(_LOAD_EVERY_S)

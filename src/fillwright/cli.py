@@ -178,6 +178,7 @@ def _add_operation(commands: Commands) -> None:
         choices=("migrate", "check", "stats"),
         help="bring its tables up to date; prove every order against its history; count",
     )
+    _command(commands, "postman", _postman, "print a Postman collection of every call, with checks", json=False)
     _command(commands, "doctor", _doctor, "look at this machine and the settings, and say what to do")
     for name, what in (("sim", "the simulation campaign"), ("chaos", "real processes under fire")):
         _command(commands, name, _checkout, f"{what}; only in a checkout; options are passed on", json=False)
@@ -269,6 +270,15 @@ def _database(asked: argparse.Namespace) -> int:
     from fillwright.commands import database
 
     return database.run(asked.what, _config(), as_json=asked.json)
+
+
+def _postman(asked: argparse.Namespace) -> int:
+    import json
+
+    from fillwright.api.postman import collection
+
+    print(json.dumps(collection(), indent=1, ensure_ascii=False))
+    return _DONE
 
 
 def _doctor(asked: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ import re
 import socket
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 import msgspec
@@ -67,6 +67,9 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     url: str | None = None
     """None: this machine, at `port`."""
     api_key: Secret | None = None
+    traces: str | None = None
+    trace_headers: tuple[tuple[str, Secret], ...] = ()
+    service: str = "fillwright"
     log: str = "text"
     log_level: str = "INFO"
     policy: Policy = Policy()
@@ -76,6 +79,11 @@ def made_up_name() -> str:
     """A name for this process's worker that no other one has: its host, its process id and chance."""
     host = re.sub(r"[^!-~]", "", socket.gethostname())[:40]
     return f"{host}-{os.getpid()}-{os.urandom(4).hex()}"
+
+
+def has_colours(stream: TextIO) -> bool:
+    """Whether what is written there may be coloured: to a terminal, unless NO_COLOR is set (no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR")
 
 
 # --- how a text is read -----------------------------------------------------------------------------------
@@ -194,6 +202,23 @@ def _address(text: str) -> str:
     if not plain or not re.fullmatch(r"https?://[A-Za-z0-9.:\[\]_-]+/?", text):
         raise ValueError("must be like http://host:port")
     return text.rstrip("/")
+
+
+def _collector(text: str) -> str:
+    _address("/".join(text.split("/", 3)[:3]))
+    if not re.fullmatch(r"[A-Za-z0-9.:\[\]_/~%-]+", text):
+        raise ValueError("must be like http://host:port, with a path where the collector has one")
+    return text.rstrip("/")
+
+
+def _headers(text: str) -> tuple[tuple[str, Secret], ...]:
+    pairs = [pair.strip().partition("=") for pair in text.split(",")]
+    headers = tuple((name.strip(), unquote(value.strip())) for name, _, value in pairs)
+    if not all(
+        re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name) and re.fullmatch(r"[ -~]+", value) for name, value in headers
+    ):
+        raise ValueError("must be like name=value,name=value, with special characters as %xx")
+    return tuple((name, Secret(value)) for name, value in headers)
 
 
 def _api_key(text: str) -> Secret:
@@ -362,6 +387,28 @@ SETTINGS: Final = (
         "the key that those commands show to the engine",
         default="none: an engine without keys needs none",
         is_secret=True,
+    ),
+    Setting(
+        ("FILLWRIGHT_TRACES", "OTEL_EXPORTER_OTLP_ENDPOINT"),
+        "traces",
+        _collector,
+        "OpenTelemetry: address of a collector that takes traces by OTLP over HTTP, such as http://127.0.0.1:4318. "
+        "Needs the extra `otel`",
+        default="none: no traces are made",
+    ),
+    Setting(
+        ("OTEL_EXPORTER_OTLP_HEADERS",),
+        "trace_headers",
+        _headers,
+        "headers that the collector asks for: name=value, separated by commas",
+        default="none: it asks for nothing",
+        is_secret=True,
+    ),
+    Setting(
+        ("OTEL_SERVICE_NAME",),
+        "service",
+        _text(r"[ -~]{1,64}", "must be 1 to 64 printable ASCII characters"),
+        "what this process is called in traces",
     ),
     Setting(("FILLWRIGHT_LOG",), "log", _one_of("text", "json"), "log lines: `text`, or `json` for one object a line"),
     Setting(("FILLWRIGHT_LOG_LEVEL",), "log_level", _one_of("DEBUG", "INFO", "WARNING", "ERROR"), "least level logged"),

@@ -58,7 +58,9 @@ class Observer:
         self._hints = Gauge("fillwright_queue_depth", "Hints waiting in the queue", registry=registry)
         self._waiting = Gauge("fillwright_orders_waiting", "Orders waiting for a worker", registry=registry)
         self._oldest = Gauge("fillwright_oldest_seconds", "How long the longest has waited", registry=registry)
-        self._dropped = Gauge("fillwright_dropped", "Hints and events that were not sent", ["what"], registry=registry)
+        self._dropped = Gauge(
+            "fillwright_dropped", "Hints, events and traces that were not sent", ["what"], registry=registry
+        )
         self._resting = Gauge("fillwright_venue_resting", "1 while not asked", ["venue"], registry=registry)
 
     def recorded(self, recorded: Recorded) -> None:
@@ -159,11 +161,20 @@ class JsonLines(logging.Formatter):
 
 
 class TextLines(logging.Formatter):
-    """For a terminal: time, level, message, then key=value."""
+    """For people: time, level, message, then key=value. Colours help a terminal's reader to find what is wrong."""
+
+    _COLOURS: Final = {"DEBUG": "2", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
+
+    def __init__(self, *, colours: bool = False) -> None:
+        super().__init__()
+        self._colours = self._COLOURS if colours else {}
 
     def format(self, record: logging.LogRecord) -> str:
         fields = " ".join(f"{key}={value}" for key, value in getattr(record, "fields", {}).items())
-        line = f"{self.formatTime(record, '%H:%M:%S')} {record.levelname:<7} {record.getMessage():<16} {fields}"
+        level = f"{record.levelname:<7}"
+        if record.levelname in self._colours:
+            level = f"\x1b[{self._colours[record.levelname]}m{level}\x1b[0m"
+        line = f"{self.formatTime(record, '%H:%M:%S')} {level} {record.getMessage():<16} {fields}"
         if record.exc_info:
             line += "\n" + self.formatException(record.exc_info)
         return line

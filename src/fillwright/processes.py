@@ -19,7 +19,7 @@ from fillwright.adapters.local import SystemClock
 from fillwright.adapters.sim.node import serving
 from fillwright.api import Access, is_loopback, make_app, make_probes
 from fillwright.app import Assembled, open_engine, open_store, owned, sim_chain
-from fillwright.config import LOCALNET_PORT, SERVE_PORT, Config
+from fillwright.config import LOCALNET_PORT, SERVE_PORT, Config, has_colours
 from fillwright.errors import Code, FillwrightError
 from fillwright.observe import JsonLines, TextLines
 
@@ -76,7 +76,7 @@ async def localnet(config: Config, announce: Announce) -> None:
 
 def log_to_stderr(config: Config) -> None:
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonLines() if config.log == "json" else TextLines())
+    handler.setFormatter(JsonLines() if config.log == "json" else TextLines(colours=has_colours(sys.stderr)))
     logging.basicConfig(level=config.log_level, handlers=[handler], force=True)
 
 

@@ -353,6 +353,64 @@ def test_waiting_has_a_limit_and_the_order_goes_on(tmp_path: Path) -> None:
     run(work())
 
 
+def test_all_orders_or_those_of_a_pair_are_canceled_at_once(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with serving(tmp_path, start_worker=False) as server, Client(f"http://127.0.0.1:{server.port}") as client:
+            sold = [(await client.submit(SELL)).id for _ in range(3)]
+            other = (await client.submit({"pair": "BONK/USDC", "side": "buy", "amount": "5"})).id
+            told = await client.cancel_all(pair="SOL/USDC")
+            assert {(each.order_id, each.outcome) for each in told} == {(order_id, "canceled") for order_id in sold}
+            assert (await client.get(other)).status == "pending"
+            assert [each.order_id for each in await client.cancel_all()] == [other]
+            assert await client.cancel_all() == []
+
+    run(work())
+
+
+def test_a_switch_fires_unless_it_is_called_off(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with serving(tmp_path, sim="classic") as server, Client(f"http://127.0.0.1:{server.port}") as client:
+            armed = await client.cancel_after(60)
+            assert armed.timeout_seconds == 60
+            assert armed.fires_at is not None
+            assert (await client.cancel_after(0)).fires_at is None
+            orders = [(await client.submit(SELL)).id for _ in range(40)]
+            await client.cancel_after(1)
+            ended = [(await client.wait(order_id)).status for order_id in orders]
+            assert "canceled" in ended
+
+    run(work())
+
+
+def test_a_lost_answer_to_a_switch_is_asked_for_again(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with wired(tmp_path) as (_, link, client):
+            for _ in range(5):
+                link.tear()
+                assert (await client.cancel_after(60)).fires_at is not None
+            link.tear()
+            assert await client.cancel_all() == []
+
+    run(work())
+
+
+def test_markets_and_an_order_in_plain_words(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with serving(tmp_path, start_worker=False) as server, Client(f"http://127.0.0.1:{server.port}") as client:
+            venues = await client.venues()
+            assert {(venue.venue, venue.status) for venue in venues} == {("raydium", "ok"), ("meteora", "ok")}
+            everything, of_pair = await client.pools(), await client.pools(pair="SOL/USDC", venue="raydium")
+            assert len(everything) == sum(venue.pools for venue in venues) > len(of_pair) > 0
+            assert {(pool.pair, pool.venue) for pool in of_pair} == {("SOL/USDC", "raydium")}
+            order = await client.submit(SELL)
+            told = await client.explain(order.id)
+            assert (told.order_id, told.status, told.waits_for) == (order.id, "pending", "worker")
+            with pytest.raises(Refused):
+                await client.pools(venue="nowhere")
+
+    run(work())
+
+
 # --- without asyncio --------------------------------------------------------------------------------------
 
 
@@ -369,6 +427,11 @@ def test_the_same_calls_without_asyncio(tmp_path: Path) -> None:
                 client.get(NOBODY)
             with pytest.raises(Conflict):
                 client.cancel(order.id)
+            assert client.explain(order.id).waits_for == "nothing"
+            assert client.cancel_all() == []
+            assert client.cancel_after(60).fires_at is not None
+            assert client.cancel_after(0).fires_at is None
+            assert {venue.venue for venue in client.venues()} == {pool.venue for pool in client.pools()}
             left_open = client.watch(order.id)
             assert next(left_open) == frames[0]
         client.close()

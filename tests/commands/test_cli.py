@@ -13,7 +13,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
@@ -242,6 +242,35 @@ def test_all_orders_are_watched_as_a_table_on_a_terminal(server: Server) -> None
     assert b"confirmed" in told[0]
 
 
+@pytest.mark.parametrize(("environment", "is_coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_an_outcome_is_coloured_on_a_terminal_unless_nobody_wants_that(
+    server: Server, environment: dict[str, str], is_coloured: bool
+) -> None:
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "fillwright.cli", "order", "sell", "1", "SOL/USDC", "--watch"]
+    subprocess.run(command, env={**INHERITED, "FILLWRIGHT_URL": server.url, **environment}, stdout=slave, check=True)
+    os.close(slave)
+    told = b""
+    with suppress(OSError):  # the end of a terminal
+        while part := os.read(master, 65536):
+            told += part
+    os.close(master)
+    assert b"confirmed" in told
+    assert (b"\x1b[32mconfirmed" in told) == is_coloured
+
+
+def test_the_doctor_names_a_missing_extra(tmp_path: Path) -> None:
+    start = (
+        "import sys; sys.modules['opentelemetry'] = None; from fillwright.cli import main; sys.exit(main(['doctor']))"
+    )
+    env = {**INHERITED, "PORT": str(free_port()), "FILLWRIGHT_DATA": str(tmp_path)}
+    for traces, told in (("", False), ("http://127.0.0.1:4318", True)):
+        asking = {**env, "FILLWRIGHT_TRACES": traces}
+        done = subprocess.run([sys.executable, "-c", start], env=asking, capture_output=True, text=True, check=False)
+        assert ("opentelemetry not installed; pip install 'fillwright[otel]'" in done.stdout) == told
+        assert done.returncode == told
+
+
 # --- operation --------------------------------------------------------------------------------------------
 
 
@@ -340,7 +369,17 @@ def test_every_command_says_what_it_does() -> None:
     for command in completion.commands_of(make_parser()):
         assert len(command.help) > 10
         assert "--help" in command.words
-        if command.name not in ("demo", "keys", "openapi", "asyncapi", "sim", "chaos", "bench", "completion"):
+        if command.name not in (
+            "demo",
+            "keys",
+            "openapi",
+            "asyncapi",
+            "postman",
+            "sim",
+            "chaos",
+            "bench",
+            "completion",
+        ):
             assert "--json" in command.words, command.name
 
 

@@ -1,6 +1,8 @@
 """Settings: every one is read, bounded and named when it is wrong; none is guessed."""
 
 import logging
+import os
+import pty
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fillwright.config import SETTINGS, Config, Secret, load, made_up_name
+from fillwright.config import SETTINGS, Config, Secret, has_colours, load, made_up_name
 from fillwright.errors import Code, FillwrightError
 from fillwright.policy import FAST_BACKOFF_MS, Policy
 from tests.settings import default, shown, table
@@ -51,6 +53,11 @@ def test_by_default_only_this_machine_can_reach_it() -> None:
         ("QUEUE_NAME", "order-queue_2.b", "queue", "order-queue_2.b"),
         ("FILLWRIGHT_URL", "http://engine:3000/", "url", "http://engine:3000"),
         ("FILLWRIGHT_API_KEY", "key", "api_key", Secret("key")),
+        ("FILLWRIGHT_TRACES", "http://collector:4318/", "traces", "http://collector:4318"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://otlp.example/otlp", "traces", "https://otlp.example/otlp"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=s3%2Ccret", "trace_headers", (("api-key", Secret("s3,cret")),)),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=b=, c=d", "trace_headers", (("a", Secret("b=")), ("c", Secret("d")))),
+        ("OTEL_SERVICE_NAME", "trading desk", "service", "trading desk"),
         ("FILLWRIGHT_LOG", "json", "log", "json"),
         ("FILLWRIGHT_LOG_LEVEL", "DEBUG", "log_level", "DEBUG"),
     ],
@@ -114,6 +121,15 @@ def test_an_empty_setting_is_an_absent_one(name: str) -> None:
         ("FILLWRIGHT_QUEUE_AGE_MAX_S", "1.5"),
         ("FILLWRIGHT_DRAIN_NOTICE_S", "601"),
         ("FILLWRIGHT_DRAIN_S", "inf"),
+        ("FILLWRIGHT_TRACES", "collector:4318"),
+        ("FILLWRIGHT_TRACES", "otlp"),
+        ("FILLWRIGHT_TRACES", "grpc://collector:4317"),
+        ("FILLWRIGHT_TRACES", "http://user:hunter2@collector:4318"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318/?key=hunter2"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "hunter2"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=hunter2,"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api key=hunter2"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "api-key=hunter2%0d%0aHost: x"),
         ("FILLWRIGHT_CHAIN", "localnet:8899"),
         ("FILLWRIGHT_CHAIN", "ws://localnet:8899"),
         ("FILLWRIGHT_CHAIN", "http://"),
@@ -362,6 +378,19 @@ def test_a_default_that_the_page_shows_is_what_an_empty_environment_gives() -> N
     assert len(values) >= 15, "the rest is told in words"
     for name, text in values:
         assert load({name: text}) == Config(), name
+
+
+def test_colours_are_for_terminals_and_for_those_who_want_them(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    master, slave = pty.openpty()
+    with os.fdopen(slave, "w") as terminal, (tmp_path / "log").open("w") as file:
+        assert has_colours(terminal)
+        assert not has_colours(file)
+        monkeypatch.setenv("NO_COLOR", "1")
+        assert not has_colours(terminal)
+        monkeypatch.setenv("NO_COLOR", "")
+        assert has_colours(terminal), "an empty NO_COLOR counts as absent"
+    os.close(master)
 
 
 def test_a_name_belongs_to_one_setting() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 
 import msgspec
@@ -160,6 +161,19 @@ def test_a_line_is_one_line(observer: Observer, lines: Lines) -> None:
     for record in lines.records:
         assert "\n" not in JsonLines().format(record)
         assert "\n" not in TextLines().format(record)
+
+
+def test_on_a_terminal_what_is_wrong_stands_out(lines: Lines) -> None:
+    logger = logging.getLogger("fillwright")
+    for level in (logging.INFO, logging.WARNING, logging.ERROR):
+        logger.log(level, "said")
+    plain = [TextLines().format(record) for record in lines.records]
+    coloured = [TextLines(colours=True).format(record) for record in lines.records]
+    assert "\x1b" not in "".join(plain)
+    assert [line.count("\x1b[0m") for line in coloured] == [0, 1, 1]
+    assert [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in coloured] == plain
+    assert coloured[1].split("WARNING")[0].endswith("\x1b[33m")
+    assert coloured[2].split("ERROR")[0].endswith("\x1b[31m")
 
 
 def test_a_quiet_log_level_still_counts(registry: CollectorRegistry, observer: Observer, lines: Lines) -> None:

@@ -17,6 +17,7 @@ from fillwright.api.problems import internal, of_http, problem_response, problem
 from fillwright.api.sockets import UNAUTHENTICATED, refuse_socket
 from fillwright.errors import Code, FillwrightError
 from fillwright.observe import REQUEST
+from fillwright.traces import TRACEPARENT
 from fillwright.units import OrderId
 from fillwright.wire.reading import Json, read_object
 
@@ -38,6 +39,7 @@ def make_edge(access: Access, request_id: Callable[[], str]) -> Middleware:
         name = told if told is not None and _REQUEST_ID.fullmatch(told) else request_id()
         request[_ID] = name
         REQUEST.set(name)
+        TRACEPARENT.set(request.headers.get("traceparent"))
         try:
             _check_origin(request)
             response = await _admitted(access, request, handler)

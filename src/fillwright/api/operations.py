@@ -18,7 +18,6 @@ from fillwright.api.orders import (
     OrderFills,
     OrderPage,
     OrderRoute,
-    SwitchView,
 )
 from fillwright.api.pages import ProblemKind
 from fillwright.api.probes import Alive, Health
@@ -41,7 +40,7 @@ from fillwright.dialects import QuotesFrame, SpokenFrame
 from fillwright.errors import Code
 from fillwright.wire.explain import ExplainView
 from fillwright.wire.frames import Frame
-from fillwright.wire.resources import OrderView, PreviewView, RouteView
+from fillwright.wire.resources import OrderView, PreviewView, RouteView, SwitchView
 
 JSON: Final = "application/json"
 HTML: Final = "text/html"

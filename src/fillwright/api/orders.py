@@ -34,6 +34,7 @@ from fillwright.wire.resources import (
     FillView,
     OrderView,
     RouteView,
+    SwitchView,
     attempt_views,
     cancel_view,
     fill_views,
@@ -76,13 +77,6 @@ class OrderRoute(msgspec.Struct, frozen=True, rename="camel"):
 
 class OrderCancels(msgspec.Struct, frozen=True):
     data: list[CancelView]
-
-
-class SwitchView(msgspec.Struct, frozen=True, rename="camel"):
-    """The account's dead-man's switch. `fires_at` is null when it is off."""
-
-    timeout_seconds: int
-    fires_at: str | None
 
 
 class Orders:

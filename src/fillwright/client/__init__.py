@@ -23,15 +23,27 @@ from fillwright.client.failures import (
     Unreachable,
 )
 from fillwright.client.sync import SyncClient
+from fillwright.wire.explain import ExplainView
 from fillwright.wire.frames import Frame, QuoteFrame
-from fillwright.wire.resources import AttemptView, FillView, OrderView, PreviewView, RouteView
+from fillwright.wire.market import PoolView, VenueView
+from fillwright.wire.resources import (
+    AttemptView,
+    CancelView,
+    FillView,
+    OrderView,
+    PreviewView,
+    RouteView,
+    SwitchView,
+)
 
 __all__ = [
     "ApiError",
     "AttemptView",
+    "CancelView",
     "Client",
     "ClientError",
     "Conflict",
+    "ExplainView",
     "FillView",
     "Frame",
     "NotFound",
@@ -39,13 +51,16 @@ __all__ = [
     "OrderRequest",
     "OrderView",
     "OutcomeUnknown",
+    "PoolView",
     "PreviewView",
     "QuoteFrame",
     "RateLimited",
     "Refused",
     "RouteView",
+    "SwitchView",
     "SyncClient",
     "Unauthorized",
     "Unavailable",
     "Unreachable",
+    "VenueView",
 ]

@@ -15,8 +15,18 @@ import msgspec
 
 from fillwright.client import streams
 from fillwright.client.exchange import Exchange
+from fillwright.wire.explain import ExplainView
 from fillwright.wire.frames import Frame
-from fillwright.wire.resources import AttemptView, FillView, OrderView, PreviewView, RouteView
+from fillwright.wire.market import PoolView, VenueView
+from fillwright.wire.resources import (
+    AttemptView,
+    CancelView,
+    FillView,
+    OrderView,
+    PreviewView,
+    RouteView,
+    SwitchView,
+)
 
 TIMEOUT_S: Final = 10.0
 BUDGET_S: Final = 30.0
@@ -60,6 +70,18 @@ class _Fills(msgspec.Struct, frozen=True):
 
 class _Route(msgspec.Struct, frozen=True):
     route: RouteView | None
+
+
+class _Cancels(msgspec.Struct, frozen=True):
+    data: list[CancelView]
+
+
+class _Pools(msgspec.Struct, frozen=True):
+    data: list[PoolView]
+
+
+class _Venues(msgspec.Struct, frozen=True):
+    data: list[VenueView]
 
 
 class Client:
@@ -121,6 +143,21 @@ class Client:
         """Canceled; or still `submitted`, then `outcome_known_by` says until when. Conflict where it is too late."""
         return await self._exchange.change(f"{_of(order_id)}/cancel", OrderView)
 
+    async def cancel_all(self, *, pair: str | None = None) -> list[CancelView]:
+        """Every open order, or those of a pair, each with its own outcome: canceled, inFlight, or refused.
+
+        Where it took several tries, what an earlier one canceled is not told again.
+        """
+        body = {} if pair is None else {"pair": pair}
+        return (await self._exchange.change("/v1/orders/cancel-all", _Cancels, body)).data
+
+    async def cancel_after(self, seconds: int) -> SwitchView:
+        """Cancel all orders in so many seconds, unless this is called again before; 0 calls it off.
+
+        The engine keeps it: it fires whatever becomes of this program, which is what it is for.
+        """
+        return await self._exchange.change("/v1/cancel-after", SwitchView, {"timeoutSeconds": seconds})
+
     async def events(self, order_id: str) -> list[Frame]:
         return (await self._exchange.get(f"{_of(order_id)}/events", streams.OrderEvents)).data
 
@@ -134,9 +171,9 @@ class Client:
         """The route of the latest attempt that had one, with every quote that was compared."""
         return (await self._exchange.get(f"{_of(order_id)}/route", _Route)).route
 
-    async def explain(self, order_id: str) -> dict[str, Any]:
-        """What the order waits for, in the engine's words. NotFound from an engine that cannot say."""
-        return await self._exchange.get(f"{_of(order_id)}/explain", dict[str, Any])
+    async def explain(self, order_id: str) -> ExplainView:
+        """What the order waits for, what comes next and when, and what went wrong last, in plain words."""
+        return await self._exchange.get(f"{_of(order_id)}/explain", ExplainView)
 
     # --- prices -------------------------------------------------------------------------------------------
 
@@ -146,6 +183,18 @@ class Client:
 
     async def quote(self, order: OrderRequest) -> RouteView:
         return await self._exchange.post("/v1/quotes", RouteView, order)
+
+    # --- markets ------------------------------------------------------------------------------------------
+
+    async def pools(self, *, pair: str | None = None, venue: str | None = None) -> list[PoolView]:
+        """The pools that the router sees, with their state and its age."""
+        asked = {"pair": pair, "venue": venue}
+        query = {name: text for name, text in asked.items() if text is not None}
+        return (await self._exchange.get("/v1/pools", _Pools, query)).data
+
+    async def venues(self) -> list[VenueView]:
+        """The venues' health, as the process that answers met it."""
+        return (await self._exchange.get("/v1/venues", _Venues)).data
 
     # --- streams ------------------------------------------------------------------------------------------
 

@@ -96,9 +96,9 @@ class Exchange:
         """A question, such as for a quote; or with `key` a change that is made once however often it is sent."""
         return decoded(await self._send("POST", path, body=body, key=key), kind)
 
-    async def change(self, path: str, kind: type[T]) -> T:
+    async def change(self, path: str, kind: type[T], body: object = None) -> T:
         """A change that is the same made twice, such as a cancel."""
-        return decoded(await self._send("POST", path, changes=True), kind)
+        return decoded(await self._send("POST", path, body=body, changes=True), kind)
 
     async def _send(
         self,

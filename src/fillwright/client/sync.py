@@ -12,8 +12,18 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from fillwright.client.calls import BUDGET_S, TIMEOUT_S, Client, OrderRequest
+from fillwright.wire.explain import ExplainView
 from fillwright.wire.frames import Frame
-from fillwright.wire.resources import AttemptView, FillView, OrderView, PreviewView, RouteView
+from fillwright.wire.market import PoolView, VenueView
+from fillwright.wire.resources import (
+    AttemptView,
+    CancelView,
+    FillView,
+    OrderView,
+    PreviewView,
+    RouteView,
+    SwitchView,
+)
 
 T = TypeVar("T")
 
@@ -72,6 +82,12 @@ class SyncClient:
     def cancel(self, order_id: str) -> OrderView:
         return self._run(self._client.cancel(order_id))
 
+    def cancel_all(self, *, pair: str | None = None) -> list[CancelView]:
+        return self._run(self._client.cancel_all(pair=pair))
+
+    def cancel_after(self, seconds: int) -> SwitchView:
+        return self._run(self._client.cancel_after(seconds))
+
     def events(self, order_id: str) -> list[Frame]:
         return self._run(self._client.events(order_id))
 
@@ -84,7 +100,7 @@ class SyncClient:
     def route(self, order_id: str) -> RouteView | None:
         return self._run(self._client.route(order_id))
 
-    def explain(self, order_id: str) -> dict[str, Any]:
+    def explain(self, order_id: str) -> ExplainView:
         return self._run(self._client.explain(order_id))
 
     def preview(self, order: OrderRequest) -> PreviewView:
@@ -92,6 +108,12 @@ class SyncClient:
 
     def quote(self, order: OrderRequest) -> RouteView:
         return self._run(self._client.quote(order))
+
+    def pools(self, *, pair: str | None = None, venue: str | None = None) -> list[PoolView]:
+        return self._run(self._client.pools(pair=pair, venue=venue))
+
+    def venues(self) -> list[VenueView]:
+        return self._run(self._client.venues())
 
     def watch(self, order_id: str, *, after: int = 0) -> Iterator[Frame]:
         return self._each(self._client.watch(order_id, after=after))

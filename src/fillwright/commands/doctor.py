@@ -55,8 +55,8 @@ async def _findings(env: Mapping[str, str]) -> list[Finding]:
         config = load(env)
     except FillwrightError as error:
         return [*findings, Finding("settings", "failed", str(error), "docs/SETTINGS.md lists them all")]
-    findings += [Finding("settings", "ok", "readable, and none contradicts another"), _extras(config), _folder(config)]
-    findings += [_disk(config), await _port(config)]
+    findings += [Finding("settings", "ok", "readable, and none contradicts another"), _extras(config), *_traces(config)]
+    findings += [_folder(config), _disk(config), await _port(config)]
     looks: list[tuple[str, Callable[[Config], Awaitable[list[Finding]]]]] = [
         ("database", _database),
         ("redis", _redis),
@@ -98,6 +98,15 @@ def _extras(config: Config) -> Finding:
     if config.database is None:
         return Finding("extras", "ok", f"{told}, and not needed without a database")
     return Finding("extras", "failed", told, "pip install 'fillwright[production]'")
+
+
+def _traces(config: Config) -> list[Finding]:
+    """Nothing is said where nobody asked for them."""
+    if config.traces is None:
+        return []
+    if importlib.util.find_spec("opentelemetry") is None:
+        return [Finding("traces", "failed", "opentelemetry not installed", "pip install 'fillwright[otel]'")]
+    return [Finding("traces", "ok", "can be sent to the collector that is named")]
 
 
 def _folder(config: Config) -> Finding:

@@ -128,7 +128,7 @@ async def _follow(client: Client, order_id: str, asked: argparse.Namespace) -> i
 async def _explain(client: Client, asked: argparse.Namespace) -> None:
     order = await _find(client, asked.id)
     try:
-        explanation = await client.explain(order.id)
+        explanation = msgspec.to_builtins(await client.explain(order.id))
     except NotFound:  # an engine of a version that cannot say
         explanation = {"orderId": order.id, "status": order.status, "waitsFor": waits_for(order)}
     _print(asked, explanation, [f"{name:<16} {_text(told)}" for name, told in explanation.items()])

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from datetime import datetime
 
+from fillwright.config import has_colours
 from fillwright.wire.frames import Frame, QuoteFrame
 from fillwright.wire.resources import OrderView, RouteView
 
@@ -129,6 +130,6 @@ def _plain(row: str) -> str:
 
 def _coloured(status: str, width: int) -> str:
     padded = status.ljust(width)
-    if status not in _COLOURS or not sys.stdout.isatty():
+    if status not in _COLOURS or not has_colours(sys.stdout):
         return padded
     return f"\x1b[{_COLOURS[status]}m{padded}\x1b[0m"

@@ -105,6 +105,13 @@ class CancelView(_Shown, frozen=True, kw_only=True):
     code: str | None = None
 
 
+class SwitchView(msgspec.Struct, frozen=True, rename="camel"):
+    """The account's dead-man's switch. `fires_at` is null when it is off."""
+
+    timeout_seconds: int
+    fires_at: str | None
+
+
 class LegView(_Shown, frozen=True, kw_only=True):
     venue: str
     pool: str
