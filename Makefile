@@ -27,7 +27,7 @@ INSTALL = $(PIP) install --quiet --no-deps
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-production dev run demo prod-demo test check format fuzz-api sim power chaos bench bench-router bench-prod bench-streams lock clean
+.PHONY: help install install-production dev run demo prod-demo test check format fuzz-api sim power chaos docs bench bench-router bench-prod bench-streams lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ power: $(DEV) ## cut the power under SQLite: CUTS=n, or SEED=k to replay one dis
 chaos: $(DEV) ## real processes under fire: SECONDS=n, SEED=k (ARGS=--without-redis)
 	$(BIN)/python -m tests.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
+docs: $(DEV) ## the documentation site, into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 bench: $(DEV) ## measure the engine
 	$(BIN)/python -m bench.engine $(ARGS)
 
@@ -91,7 +94,7 @@ lock: $(UV) ## regenerate the lock files (LOCK_ARGS=--upgrade for new versions)
 	@! grep -nE '://|--(extra-)?index-url|--find-links|file:' requirements*.lock
 
 clean: ## remove .venv, caches and builds; stored orders stay
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist site .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests $(wildcard bench) -type d -name __pycache__ -prune -exec rm -rf {} +
 
 # Every file pip installs is named in a lock by version and hash. The package itself is built from the

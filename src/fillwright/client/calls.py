@@ -108,6 +108,7 @@ class Client:
         await self.close()
 
     async def close(self) -> None:
+        """Ends its connections; calls after it fail."""
         await self._exchange.close()
 
     # --- orders -------------------------------------------------------------------------------------------
@@ -120,9 +121,11 @@ class Client:
         return await self._exchange.post("/v1/orders", OrderView, order, idempotency_key or uuid.uuid4().hex)
 
     async def get(self, order_id: str) -> OrderView:
+        """The order as it is now."""
         return await self._exchange.get(_of(order_id), OrderView)
 
     async def get_by_client_id(self, client_order_id: str) -> OrderView:
+        """The order that you gave this name."""
         return await self._exchange.get(f"/v1/orders/by-client-id/{escaped(client_order_id, safe='')}", OrderView)
 
     def orders(
@@ -159,12 +162,15 @@ class Client:
         return await self._exchange.change("/v1/cancel-after", SwitchView, {"timeoutSeconds": seconds})
 
     async def events(self, order_id: str) -> list[Frame]:
+        """Its whole history, as streams show it."""
         return (await self._exchange.get(f"{_of(order_id)}/events", streams.OrderEvents)).data
 
     async def attempts(self, order_id: str) -> list[AttemptView]:
+        """Its transactions, each with its outcome and the proof of it."""
         return (await self._exchange.get(f"{_of(order_id)}/attempts", _Attempts)).data
 
     async def fills(self, order_id: str) -> list[FillView]:
+        """What the chain swapped: one fill, or none."""
         return (await self._exchange.get(f"{_of(order_id)}/fills", _Fills)).data
 
     async def route(self, order_id: str) -> RouteView | None:
@@ -182,6 +188,7 @@ class Client:
         return await self._exchange.post("/v1/orders/preview", PreviewView, order)
 
     async def quote(self, order: OrderRequest) -> RouteView:
+        """The best route for the swap now; nothing is stored."""
         return await self._exchange.post("/v1/quotes", RouteView, order)
 
     # --- markets ------------------------------------------------------------------------------------------

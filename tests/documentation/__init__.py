@@ -1,0 +1,1 @@
+"""The documentation does what it says: its blocks run, its links lead somewhere, its site builds."""
