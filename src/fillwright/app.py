@@ -5,7 +5,7 @@ Decides: which adapter stands behind each port for a given configuration. Must n
 
 import asyncio
 import fcntl
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 
 from fillwright import __version__
 from fillwright.adapters.local import LocalBus, LocalQueue, SystemClock, SystemEntropy
-from fillwright.adapters.sim import PRESETS, RemoteChain, SimChain, SimVenue, default_market
+from fillwright.adapters.sim import PRESETS, Auditor, RemoteChain, SimChain, SimVenue, SimWorld, default_market
 from fillwright.adapters.sim.market import HUBS, TOKENS
 from fillwright.adapters.sqlite import SqliteStore
 from fillwright.config import Config, made_up_name
@@ -23,6 +23,7 @@ from fillwright.engine import Engine
 from fillwright.errors import Code, FillwrightError
 from fillwright.executor import Executor
 from fillwright.guard import GuardedVenue
+from fillwright.lab import Crew, Lab
 from fillwright.observe import Observer
 from fillwright.order import Recorded
 from fillwright.ports import Bus, Clock, Entropy, Keys, Queue, Store
@@ -44,11 +45,13 @@ class Assembled(msgspec.Struct, frozen=True):
     """An engine at work, and what its operator and its tests may look at."""
 
     engine: Engine
-    worker: Worker | None
+    worker: Worker | Crew | None
     chain: SimChain | RemoteChain
     registry: CollectorRegistry
     entropy: Entropy
     keys: Keys
+    lab: Lab | None
+    """Where everything is simulated in this process."""
 
 
 @asynccontextmanager
@@ -68,9 +71,8 @@ async def open_engine(config: Config) -> AsyncIterator[Assembled]:
         chain = await _chain(config, clock, entropy, parts)
         name = _EMBEDDED if config.database is None else config.worker or made_up_name()
         traces = await _traces(config, name, store, clock, parts)
-        venues = [
-            GuardedVenue(SimVenue(name, chain, clock, preset, config.seed), clock, config.policy) for name in VENUES
-        ]
+        markets = [SimVenue(venue, chain, clock, preset, config.seed) for venue in VENUES]
+        venues = [GuardedVenue(market, clock, config.policy) for market in markets]
         executor = Executor(
             store=store,
             bus=bus,
@@ -82,8 +84,9 @@ async def open_engine(config: Config) -> AsyncIterator[Assembled]:
             observe=observer.recorded if traces is None else _each(observer.recorded, traces.recorded),
             news_of=news_of,
         )
-        worker = Worker(name, executor, queue, observer.failed) if config.start_worker else None
+        worker = _worker(config, name, lambda name: Worker(name, executor, queue, observer.failed))
         engine = Engine(executor=executor, queue=queue, worker=worker, entropy=entropy, tokens=Tokens(TOKENS))
+        lab = _lab(config, clock, chain, markets, worker)
         refused: FillwrightError | None = None
         async with asyncio.TaskGroup() as group:
             group.create_task(engine.run())
@@ -92,7 +95,7 @@ async def open_engine(config: Config) -> AsyncIterator[Assembled]:
                 dropping["traces"] = traces
             load = group.create_task(_watch_load(observer, engine, worker, queue, dropping, venues))
             try:
-                yield Assembled(engine, worker, chain, registry, entropy, store.keys)
+                yield Assembled(engine, worker, chain, registry, entropy, store.keys, lab)
             except FillwrightError as error:  # such as a port in use: the group would wrap it into one of its own
                 refused = error
             finally:
@@ -152,6 +155,28 @@ async def _chain(config: Config, clock: Clock, entropy: Entropy, parts: AsyncExi
     chain = RemoteChain(config.chain, clock, entropy)
     parts.push_async_callback(chain.close)
     return chain
+
+
+def _worker(config: Config, name: str, hire: Callable[[str], Worker]) -> Worker | Crew | None:
+    if not config.start_worker:
+        return None
+    return Crew(name, hire, lease_s=config.policy.lease_s) if config.database is None else hire(name)
+
+
+def _lab(
+    config: Config,
+    clock: Clock,
+    chain: SimChain | RemoteChain,
+    markets: Sequence[SimVenue],
+    worker: Worker | Crew | None,
+) -> Lab | None:
+    """Only where both the orders and the chain are this process's own."""
+    if config.database is not None or not isinstance(chain, SimChain):
+        return None
+    policy = config.policy
+    world = SimWorld(PRESETS[config.sim], chain, markets)
+    auditor = Auditor(config.data, clock, lease_s=policy.lease_s, concurrency=policy.concurrency)
+    return Lab(world, worker if isinstance(worker, Crew) else None, auditor.audit)
 
 
 def sim_chain(config: Config, clock: Clock) -> SimChain:
@@ -226,7 +251,7 @@ def _registry() -> CollectorRegistry:
 async def _watch_load(
     observer: Observer,
     engine: Engine,
-    worker: Worker | None,
+    worker: Worker | Crew | None,
     queue: Queue,
     dropping: "Mapping[str, Queue | Bus | Traces]",
     venues: list[GuardedVenue],

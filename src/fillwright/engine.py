@@ -8,7 +8,7 @@ import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
@@ -31,7 +31,6 @@ from fillwright.ports import Entropy, Inbox, NewOrder, News, Page, Queue, Stored
 from fillwright.routing import NoRoute
 from fillwright.tokens import Tokens
 from fillwright.units import Millis, Mint, OrderId
-from fillwright.worker import Worker
 
 _ENDED_MAX: Final = 10_000
 """Ended orders that one stream of all orders remembers, to know late repetitions of their events."""
@@ -47,11 +46,20 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     idempotency_key: str | None = None
 
 
+class Hands(Protocol):
+    """Who works on the orders of this process: a worker, or several one after another."""
+
+    async def run(self) -> None:
+        """Work until `stop`."""
+
+    def stop(self) -> None: ...
+
+
 class Engine:
     """Submit, read, cancel and watch orders; `run` works on them."""
 
     def __init__(
-        self, *, executor: Executor, queue: Queue, worker: Worker | None, entropy: Entropy, tokens: Tokens
+        self, *, executor: Executor, queue: Queue, worker: Hands | None, entropy: Entropy, tokens: Tokens
     ) -> None:
         self.tokens = tokens
         self.venues = tuple(venue.name for venue in executor.venues)

@@ -133,7 +133,11 @@ async def _until_stopped(stopped: asyncio.Event, running: Assembled, config: Con
 
 def _interface(running: Assembled, config: Config) -> web.Application:
     return make_app(
-        running.engine, _access(running, config), registry=running.registry, request_id=_request_ids(running)
+        running.engine,
+        _access(running, config),
+        registry=running.registry,
+        request_id=_request_ids(running),
+        lab=running.lab,
     )
 
 

@@ -96,7 +96,9 @@ async def serving(folder: Path, *, send_buffer: int | None = None, **settings: A
     config = Config(**{"data": folder, "sim": "instant", **settings})
     async with open_engine(config) as running:
         access = Access(running.keys, running.engine.clock, running.entropy, host=config.host, open_to=config.open_to)
-        app = make_app(running.engine, access, registry=running.registry, request_id=lambda: uuid.uuid4().hex)
+        app = make_app(
+            running.engine, access, registry=running.registry, request_id=lambda: uuid.uuid4().hex, lab=running.lab
+        )
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=2)
         await runner.setup()
         listening = socket.socket()

@@ -57,6 +57,10 @@ MATRIX: dict[tuple[str, str], tuple[Scope | None, Any, int, int]] = {
     ("GET", "/v1/pools"): (Scope.READ, None, 200, 200),
     ("GET", "/v1/venues"): (Scope.READ, None, 200, 200),
     ("GET", "/v1/events"): (Scope.READ, None, 200, 200),
+    ("GET", "/v1/sim/faults"): (Scope.ADMIN, None, 200, 200),
+    ("PUT", "/v1/sim/faults"): (Scope.ADMIN, {}, 200, 200),
+    ("POST", "/v1/sim/workers/kill"): (Scope.ADMIN, None, 404, 404),  # nobody works here
+    ("GET", "/v1/sim/audit"): (Scope.ADMIN, None, 200, 200),
     ("GET", "/openapi.json"): (None, None, 200, 200),
     ("GET", "/asyncapi.json"): (None, None, 200, 200),
     ("GET", "/docs"): (None, None, 200, 200),

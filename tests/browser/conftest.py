@@ -40,16 +40,16 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def instant(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server whose chain answers at once."""
-    yield from _running(tmp_path_factory.mktemp("instant"), {"FILLWRIGHT_SIM": "instant"})
+    yield from running(tmp_path_factory.mktemp("instant"), {"FILLWRIGHT_SIM": "instant"})
 
 
 @pytest.fixture
 def classic(tmp_path: Path) -> Iterator[Server]:
     """A server whose chain takes its time, and whose worker takes two orders at a time."""
-    yield from _running(tmp_path, {"FILLWRIGHT_SIM": "classic", "CONCURRENCY": "2"})
+    yield from running(tmp_path, {"FILLWRIGHT_SIM": "classic", "CONCURRENCY": "2"})
 
 
-def _running(folder: Path, settings: dict[str, str]) -> Iterator[Server]:
+def running(folder: Path, settings: dict[str, str]) -> Iterator[Server]:
     server = Server(folder, settings)
     server.start()
     yield server

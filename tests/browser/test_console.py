@@ -131,6 +131,24 @@ def test_a_restart_leaves_no_gap_and_no_second_row(classic: Server, visit: Visit
     assert rows(page) == sorted(orders(classic).items(), reverse=True)
 
 
+def test_operations_tell_each_stage_s_latency_by_the_engine_s_own_metric(instant: Server, visit: Visit) -> None:
+    asked(instant, "/v1/orders", MARKET)
+    ended(instant)
+    page = visit(instant, "/#/operations")
+    landed = page.get_by_role("region", name="Latency by stage").locator("tr").filter(has_text="Landed")
+    expect(landed.locator("td").nth(1)).to_have_text(re.compile("^≤ "))
+    with urllib.request.urlopen(f"{instant.url}/metrics", timeout=10) as answer:
+        (told,) = re.findall(r'fillwright_stage_seconds_count\{event="landed"\} (\d+)', answer.read().decode())
+    expect(landed.locator("td").last).to_have_text(told)
+
+
+def test_the_api_s_documents_are_one_click_away(instant: Server, visit: Visit) -> None:
+    page = visit(instant)
+    page.get_by_role("link", name="API").click()
+    expect(page).to_have_url(f"{instant.url}/docs")
+    expect(page.get_by_text("/v1/sim/faults").first).to_be_visible()
+
+
 def test_everything_works_without_a_mouse(instant: Server, visit: Visit) -> None:
     page = visit(instant)
     press = page.keyboard.press

@@ -30,6 +30,7 @@ def pages(server: Server) -> dict[str, str]:
         f"/#/orders/{told['failed']}": ".timeline",
         "/#/markets?pay=BONK&get=WBTC&amount=900000000": ".picture svg",
         "/#/operations": ".tile",
+        "/#/lab": ".promise",
         "/#/nowhere": ".empty",
     }
 

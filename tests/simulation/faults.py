@@ -107,7 +107,7 @@ class WorldChain(SimChain):
         return struck
 
     def heal(self) -> None:
-        self._preset = msgspec.structs.replace(self._preset, faults=Faults())
+        self.preset = msgspec.structs.replace(self.preset, faults=Faults())
 
     def height(self) -> int:
         return height_at(self.slot())

@@ -70,6 +70,10 @@ _SCOPES: Final[Mapping[tuple[str, str], Scope]] = {
     ("POST", "/v1/quotes"): Scope.READ,
     ("POST", "/v1/stream-ticket"): Scope.READ,
     ("GET", "/metrics"): Scope.ADMIN,
+    ("GET", "/v1/sim/faults"): Scope.ADMIN,
+    ("PUT", "/v1/sim/faults"): Scope.ADMIN,
+    ("POST", "/v1/sim/workers/kill"): Scope.ADMIN,
+    ("GET", "/v1/sim/audit"): Scope.ADMIN,
 }
 
 

@@ -13,6 +13,7 @@ from fillwright.api.access import Access
 from fillwright.api.documents import Documents
 from fillwright.api.edge import BODY_MAX, make_edge
 from fillwright.api.events import Events
+from fillwright.api.laboratory import Laboratory
 from fillwright.api.legacy import Legacy
 from fillwright.api.markets import Markets
 from fillwright.api.measured import SocketMetrics, make_measured
@@ -23,16 +24,23 @@ from fillwright.api.sockets import Sockets
 from fillwright.api.stream import Stream
 from fillwright.api.tickets import Tickets
 from fillwright.engine import Engine
+from fillwright.lab import Lab
 
 
 def make_app(
-    engine: Engine, access: Access, *, registry: CollectorRegistry, request_id: Callable[[], str]
+    engine: Engine,
+    access: Access,
+    *,
+    registry: CollectorRegistry,
+    request_id: Callable[[], str],
+    lab: Lab | None = None,
 ) -> web.Application:
     """The application of one engine. Its shutdown tells every open socket to come back later."""
     app = make_probes(engine, access, registry=registry, request_id=request_id)
     sockets = Sockets(SocketMetrics(registry))
     app.add_routes(Orders(engine).routes())
     app.add_routes(Markets(engine).routes())
+    app.add_routes(Laboratory(engine, lab).routes())
     app.add_routes(Stream(engine, sockets).routes())
     events = Events(engine)
     app.add_routes(events.routes())

@@ -25,6 +25,7 @@ from fillwright.api.shapes import (
     Cancel,
     CancelAfterRequest,
     CancelAllRequest,
+    FaultsRequest,
     Follow,
     LegacyRequest,
     OrderRequest,
@@ -38,6 +39,7 @@ from fillwright.api.stream import Ack, Heartbeat, Snapshot, Subscribed
 from fillwright.api.tickets import TicketView
 from fillwright.dialects import QuotesFrame, SpokenFrame
 from fillwright.errors import Code
+from fillwright.lab import Audit, FaultPlan, Killed
 from fillwright.wire.explain import ExplainView
 from fillwright.wire.frames import Frame
 from fillwright.wire.resources import OrderView, PreviewView, RouteView, SwitchView
@@ -208,6 +210,8 @@ _OF_NEW: Final = (
 _PLACED: Final = ("Location", "Idempotent-Replayed")
 _LEGACY: Final = "older clients"
 _PROBES: Final = "operation"
+_LAB: Final = "fault lab"
+_NO_LAB: Final = (Code.REQUEST_NOT_FOUND,)
 
 OPERATIONS: Final = (
     Operation(
@@ -365,6 +369,35 @@ OPERATIONS: Final = (
             ),
         )
         for path, name in (("/readyz", "readyz"), ("/health", "health"), ("/api/health", "apiHealth"))
+    ),
+    _get("/v1/sim/faults", "getFaults", _LAB, "What goes wrong in the simulation now", FaultPlan, *_NO_LAB),
+    Operation(
+        method="put",
+        path="/v1/sim/faults",
+        id="setFaults",
+        group=_LAB,
+        summary="What goes wrong in the simulation from now on; what is absent does not",
+        takes=FaultsRequest,
+        answers=_ok(FaultPlan),
+        problems=(*_BODY, *_NO_LAB),
+    ),
+    Operation(
+        method="post",
+        path="/v1/sim/workers/kill",
+        id="killWorker",
+        group=_LAB,
+        summary="End the worker as kill -9 would; another one follows and takes its orders over",
+        answers=_ok(Killed),
+        problems=(*_CHANGE, *_NO_LAB, Code.ENGINE_DRAINING),
+    ),
+    _get(
+        "/v1/sim/audit",
+        "audit",
+        _LAB,
+        "The newest orders in the store's file against the chain's own ledger; every count must be 0",
+        Audit,
+        *_NO_LAB,
+        *_STORE,
     ),
     _get("/metrics", "metrics", _PROBES, "Metrics for Prometheus", "text/plain"),
     Operation(

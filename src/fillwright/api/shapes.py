@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from fillwright.api.orders import TIMEOUT_S_MAX
+from fillwright.lab import DELAY_MS_MAX, LOST_PCT_MAX
 from fillwright.order import Mode, OrderType, Side
 from fillwright.wire.requests import CLIENT_ID_MAX, SLIPPAGE_BPS_MAX, TAG_MAX
 
@@ -76,6 +77,26 @@ class CancelAllRequest(_Sent, frozen=True, kw_only=True):
 
 class CancelAfterRequest(_Sent, frozen=True, kw_only=True):
     timeout_seconds: Annotated[Any, _whole(0, TIMEOUT_S_MAX, "0 disarms.")]
+
+
+class FaultsRequest(_Sent, frozen=True, kw_only=True):
+    """The whole plan: what is absent does not go wrong. Shares in percent."""
+
+    drop_pct: Annotated[Any, _whole(0, 100, "Of broadcasts, that nobody receives.")] | None = None
+    lost_answer_pct: (
+        Annotated[Any, _whole(0, LOST_PCT_MAX, "Of calls to the chain, whose answer gets lost.")] | None
+    ) = None
+    late_pct: (
+        Annotated[Any, _whole(0, 100, "Of broadcasts, that land up to 1.4 times their validity later.")] | None
+    ) = None
+    revert_pct: Annotated[Any, _whole(0, 100, "Of transactions, that the chain undoes.")] | None = None
+    lying_height_pct: Annotated[Any, _whole(0, LOST_PCT_MAX, "Of nodes, that tell the slot for the height.")] | None = (
+        None
+    )
+    quote_failure_pct: Annotated[Any, _whole(0, 100, "Of quotes, that a venue answers with an error.")] | None = None
+    quote_delay_ms: Annotated[Any, _whole(0, DELAY_MS_MAX, "More than a quote takes anyway.")] | None = None
+    land_delay_ms: Annotated[Any, _whole(0, DELAY_MS_MAX, "More than landing takes anyway.")] | None = None
+    venues_down: Annotated[list[str], Meta(max_length=16, description="They answer no quote.")] | None = None
 
 
 class LegacyRequest(_Sent, frozen=True, kw_only=True):

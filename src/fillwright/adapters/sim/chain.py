@@ -76,12 +76,15 @@ _problem_of: Final = msgspec.json.Decoder(Problem).decode
 
 
 class SimChain:
-    """See ports.Chain. One instance is the whole network; `clock` is the network's own."""
+    """See ports.Chain. One instance is the whole network; `clock` is the network's own.
+
+    `preset` may be replaced at any time: what comes next happens by the new one.
+    """
 
     def __init__(self, path: Path | str, clock: Clock, market: Market, preset: Preset, seed: int) -> None:
         self._clock = clock
         self._market = market
-        self._preset = preset
+        self.preset = preset
         self._file = sqlite3.connect(path, isolation_level=None)
         self._file.executescript(_PRAGMAS + _SCHEMA)
         self._random = Random(f"{seed}:chain:{self._opened()}")
@@ -146,14 +149,14 @@ class SimChain:
         tx, signature = read(raw), signature_of(raw)
         if tx.last_valid_height > height_at(self.slot()) + VALID_BLOCKS:
             raise FillwrightError(Code.CHAIN_UNAVAILABLE, "the transaction names a block that this chain does not have")
-        if not self._strikes(self._preset.faults.drop) and not self._knows(signature):
+        if not self._strikes(self.preset.faults.drop) and not self._knows(signature):
             self._admit(signature, tx, raw)
         return signature
 
     def told_height(self) -> int:
         """The height, from a node that may be lying."""
         slot = self.slot()
-        return slot if self._strikes(self._preset.faults.lying_height) else height_at(slot)
+        return slot if self._strikes(self.preset.faults.lying_height) else height_at(slot)
 
     def outcome(self, signature: Signature) -> Fill | Rejection | None:
         """As of the last block that was produced."""
@@ -173,7 +176,7 @@ class SimChain:
 
     def lose_answer(self) -> None:
         """Raises, at the rate of that fault, what the caller of a node sees whose answer got lost."""
-        if self._strikes(self._preset.faults.lost_answer):
+        if self._strikes(self.preset.faults.lost_answer):
             raise FillwrightError(Code.CHAIN_UNAVAILABLE, "the node did not answer (simulated)")
 
     # --- what venues see ----------------------------------------------------------------------------------
@@ -242,9 +245,9 @@ class SimChain:
         self._unsaved.append((signature, raw, lands_at))
 
     def _delay_slots(self) -> int:
-        if self._strikes(self._preset.faults.late):
+        if self._strikes(self.preset.faults.late):
             return 1 + self._random.randrange(int(VALID_BLOCKS * _LATE_SPAN))
-        low, high = self._preset.execute_ms
+        low, high = self.preset.execute_ms
         return -(-self._random.randint(low, high) // SLOT_MS)
 
     def produce_blocks(self) -> None:
@@ -323,7 +326,7 @@ class SimChain:
 
     def _swap(self, slot: int, instructions: Sequence[Instruction]) -> Outcome:
         """Raises what reverts it."""
-        if self._strikes(self._preset.faults.revert):
+        if self._strikes(self.preset.faults.revert):
             raise FillwrightError(Code.CHAIN_REVERTED, "the transaction failed on chain (simulated)")
         outcome = execute(instructions, lambda address: self._existing(address, slot), self._time(slot))
         if max(outcome.amount_in, outcome.amount_out) > ATOMS_MAX:

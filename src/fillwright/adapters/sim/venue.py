@@ -20,23 +20,23 @@ class PoolSource(Protocol):
 
 
 class SimVenue:
-    """See ports.Venue."""
+    """See ports.Venue. `preset` may be replaced at any time."""
 
     def __init__(self, name: str, chain: PoolSource, clock: Clock, preset: Preset, seed: int) -> None:
         self.name = name
         self._chain = chain
         self._clock = clock
-        self._preset = preset
+        self.preset = preset
         self._random = Random(f"{seed}:{name}")
 
     async def pools(self, mints: frozenset[Mint]) -> Snapshot:
-        await self._pause(self._preset.quote_ms)
-        if self._random.random() < self._preset.faults.quote_failure:
+        await self._pause(self.preset.quote_ms)
+        if self._random.random() < self.preset.faults.quote_failure:
             raise FillwrightError(Code.VENUE_UNAVAILABLE, f"{self.name} answered with an error (simulated)")
         return await self._chain.pools_of(self.name, mints)
 
     async def build(self, leg: Leg, *, mode: Mode, limit: Atoms) -> Instruction:
-        await self._pause(self._preset.build_ms)
+        await self._pause(self.preset.build_ms)
         return Instruction(
             venue=leg.venue,
             pool=leg.pool,

@@ -3,7 +3,8 @@
 
 import { blotter } from "./blotter.js";
 import { h, say, svg } from "./dom.js";
-import { askKey, isLocked, live } from "./engine.js";
+import { askKey, ifOffered, isLocked, live } from "./engine.js";
+import { FAULTS_PATH, lab } from "./lab.js";
 import { markets } from "./markets.js";
 import { operations } from "./operations.js";
 import { orderPage } from "./order.js";
@@ -21,6 +22,7 @@ const PAGES = [
   [/^\/orders\/([0-9a-f-]{36})$/, ([, id]) => orderPage(id)],
   [/^\/markets$/, (_, query) => markets(query)],
   [/^\/operations$/, () => operations()],
+  [/^\/lab$/, () => lab()],
 ];
 
 function show() {
@@ -68,6 +70,11 @@ live.addEventListener("state", () => {
   banner.replaceChildren(isLocked() ? "This engine asks for an API key. " : "No connection to the engine. What you see may be old; it catches up by itself.", isLocked() ? keyButton : "");
   say(live.state === "live" ? "Connected." : "The connection is lost.");
 });
+
+// Only a simulated engine has a lab, for those who may use it.
+live.addEventListener("caught-up", async () => {
+  document.getElementById("lab").hidden = (await ifOffered(FAULTS_PATH)) === null;
+}, { once: true });
 
 // --- the theme ----------------------------------------------------------------------------------------------------------
 

@@ -37,12 +37,13 @@ function storedKey() {
   }
 }
 
-// Ask for an API key. Whether there is a new one.
-export function askKey() {
+// Ask for an API key, with what was wrong about the last one. Whether there is a new one.
+export function askKey(why = "") {
   asking ??= new Promise((resolve) => {
     const dialog = document.getElementById("key");
     const input = dialog.querySelector("input");
     input.value = "";
+    document.getElementById("key-refused").textContent = why;
     dialog.returnValue = "";
     dialog.addEventListener("close", () => {
       asking = null;
@@ -58,10 +59,14 @@ export function askKey() {
 
 // The answer's JSON. Raises Problem: the engine's own words, or that it did not answer (status 0).
 export async function call(path, { method = "GET", body, idempotencyKey, signal } = {}) {
+  const key = storedKey();
   const response = await request(path, { method, body, idempotencyKey, signal });
   const answer = await response.json().catch(() => null);
   if (response.ok) return answer;
-  if (response.status === 401 && !isDismissed && (await askKey())) return call(path, { method, body, idempotencyKey, signal });
+  if (response.status === 401 && !isDismissed) {
+    const isNew = storedKey() !== key || (await askKey(key ? "The engine does not accept this key." : ""));
+    if (isNew) return call(path, { method, body, idempotencyKey, signal });
+  }
   const told = answer?.title ? answer : { title: `The engine answered ${response.status}`, detail: "without saying why." };
   throw new Problem(told, response.status);
 }

@@ -2,37 +2,23 @@
 // Decides: what an operator sees first. Must never: call a number current that was not just read.
 
 import { duration, h, panel, problemNote, svg, table, whole, words } from "./dom.js";
-import { call, listen, live, Problem, text } from "./engine.js";
+import { Problem, text } from "./engine.js";
 import { counted, parse, quantile, valued } from "./metrics.js";
 
 const EVERY_MS = 2_000;
 const SAMPLES = 90;
 const WIDE_FROM = 15; // samples that a line is drawn across at least
-const ORDERS_READ = 12;
-const DURATIONS_MAX = 500;
 const STAGES = [
-  ["accepted", "started", "waits for a worker"],
-  ["started", "routed", "quotes and route"],
-  ["routed", "signed", "builds and signs"],
-  ["signed", "landed", "lands on the chain"],
+  ["started", "waits for a worker, or for its next attempt"],
+  ["routed", "quotes and route"],
+  ["signed", "builds and signs"],
+  ["landed", "lands on the chain"],
+  ["reverted", "is undone by the chain"],
+  ["lapsed", "is proven dead"],
+  ["aborted", "finds no route, or cannot be signed"],
+  ["reclaimed", "is taken over from a dead worker"],
 ];
 const samples = []; // {at, events, ended, waiting, oldest}: kept while the console is open
-const stages = new Map(STAGES.map(([from, to]) => [`${from} ${to}`, []]));
-const before = new Map(); // order id → its last event, of orders on their way
-
-// Durations are measured between recorded events, wherever this page saw both.
-function measure(frame) {
-  const last = before.get(frame.orderId);
-  if (last && frame.seq === last.seq + 1) {
-    const known = stages.get(`${last.cause} ${frame.cause}`);
-    known?.push(frame.timestamp - last.timestamp);
-    if (known?.length > DURATIONS_MAX) known.shift();
-  }
-  if (["confirmed", "failed", "canceled", "expired"].includes(frame.status)) before.delete(frame.orderId);
-  else before.set(frame.orderId, frame);
-}
-
-live.addEventListener("frame", ({ detail }) => measure(detail));
 
 export function operations() {
   const health = h("div", { class: "row checks" });
@@ -55,34 +41,20 @@ export function operations() {
       tiles.replaceChildren(...tileViews(metrics));
       ended.replaceChildren(endedTable(metrics));
       counts.replaceChildren(eventTable(metrics));
-      staged.replaceChildren(stageTable());
+      staged.replaceChildren(stageTable(metrics));
       trouble.replaceChildren();
     } catch (problem) {
       if (isOpen && problem instanceof Problem) trouble.replaceChildren(problemNote(problem));
     }
   }
 
-  // The newest ended orders tell how long stages took before this page was opened.
-  async function readBack() {
-    if ([...stages.values()].some((known) => known.length)) return;
-    const done = live.newestFirst().filter((order) => order.status === "confirmed").slice(0, ORDERS_READ);
-    for (const order of done) {
-      const history = await call(`/v1/orders/${order.id}/events`).catch(() => null);
-      for (const event of history?.data ?? []) measure(event);
-    }
-    if (isOpen) staged.replaceChildren(stageTable());
-  }
-
   const again = setInterval(() => document.hidden || read(), EVERY_MS);
-  const unlisten = listen({ "caught-up": readBack });
   read();
-  if (live.loaded) readBack();
   return {
     title: "Operations",
     element,
     close: () => {
       isOpen = false;
-      unlisten();
       clearInterval(again);
     },
   };
@@ -150,25 +122,29 @@ function spark(values) {
     svg("path", { d: `M0 ${height - 0.5}H${width}` }), svg("polygon", { points: `${from.toFixed(1)},${height} ${points.join(" ")} ${width},${height}` }), svg("polyline", { points: points.join(" ") }));
 }
 
-function stageTable() {
-  const rows = STAGES.map(([from, to, meaning]) => {
-    const known = [...stages.get(`${from} ${to}`)].sort((a, b) => a - b);
-    const at = (part) => (known.length ? duration(known[Math.min(known.length - 1, Math.floor(known.length * part))]) : "–");
-    return [h("span", {}, h("strong", {}, `${words(from)} → ${to}`), h("small", { class: "block note" }, meaning)), at(0.5), at(0.95), whole(known.length)];
-  });
-  return h("div", {}, table("Latency by stage", [["Stage", ""], ["Half within", "end num"], ["95 % within", "end num"], ["Seen", "end num wide"]], rows),
-    h("p", { class: "note" }, "Between recorded events that this page saw, the newest 500 a stage."));
+function stageTable(metrics) {
+  const seen = (event) => valued(metrics, "fillwright_stage_seconds_count", { event });
+  const rows = STAGES.filter(([event]) => seen(event)).map(([event, meaning]) => [
+    h("span", {}, h("strong", {}, words(event)), h("small", { class: "block note" }, meaning)),
+    within(metrics, "fillwright_stage_seconds", 0.5, { event }), within(metrics, "fillwright_stage_seconds", 0.95, { event }), whole(seen(event)),
+  ]);
+  if (!rows.length) return h("p", { class: "note" }, "No order has moved in this process yet.");
+  return h("div", {}, table("Latency by stage", [["Until it", ""], ["Half within", "end num"], ["95 % within", "end num"], ["Times", "end num wide"]], rows),
+    h("p", { class: "note" }, "From an order's previous event to this one, since the process began."));
+}
+
+// The upper end of the bucket that this part of the observations fits into.
+function within(metrics, name, part, labels) {
+  const edge = quantile(metrics, name, part, labels);
+  return edge === undefined ? "–" : edge === Infinity ? "> 2 min" : `≤ ${duration(edge * 1_000)}`;
 }
 
 function endedTable(metrics) {
   const by = counted(metrics, "fillwright_orders_ended_total", "status");
-  const within = (part, status) => {
-    const edge = quantile(metrics, "fillwright_order_seconds", part, { status });
-    return edge === undefined ? "–" : edge === Infinity ? "> 2 min" : `≤ ${duration(edge * 1_000)}`;
-  };
+  const took = (part, status) => within(metrics, "fillwright_order_seconds", part, { status });
   if (!by.size) return h("p", { class: "note" }, "No order has ended in this process yet.");
   return table("Orders ended since the process began", [["Ended as", ""], ["Orders", "end num"], ["Half within", "end num"], ["99 % within", "end num"]],
-    [...by].map(([status, count]) => [status, whole(count), within(0.5, status), within(0.99, status)]));
+    [...by].map(([status, count]) => [status, whole(count), took(0.5, status), took(0.99, status)]));
 }
 
 function eventTable(metrics) {
