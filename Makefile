@@ -5,6 +5,7 @@ SEEDS   ?= 200
 CUTS    ?= 1000
 SECONDS ?= 600
 EXAMPLES ?= 500
+N       ?= 100000
 JOBS    ?= 0
 ARGS    ?=
 
@@ -27,7 +28,7 @@ INSTALL = $(PIP) install --quiet --no-deps
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-production dev run demo prod-demo test check format fuzz-api sim power chaos docs bench bench-router bench-prod bench-streams lock clean
+.PHONY: help install install-production dev run demo prod-demo test check format fuzz-api fuzz-bodies stalled-readers sim power chaos docs bench bench-router bench-prod bench-streams lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,8 +61,14 @@ format: $(DEV) ## format the code and mend what lint can mend
 	$(BIN)/ruff check --fix-only --quiet $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-fuzz-api: $(DEV) ## requests made up from the document, against a server: EXAMPLES=n an operation
+fuzz-api: $(DEV) ## requests made up from the document, at least 5,000: EXAMPLES=n an operation
 	$(BIN)/python -m tests.api.fuzz $(EXAMPLES)
+
+fuzz-bodies: $(DEV) ## hostile bodies and heads against a server: N=n, SEED=k
+	$(BIN)/python -m tests.api.attack $(N) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+stalled-readers: $(DEV) ## 50 WebSocket readers that stand still: what they cost the server and the others
+	$(BIN)/python -m tests.api.stalled $(ARGS)
 
 sim: $(DEV) ## simulate faults: SEEDS=n runs, or SEED=k to replay one
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)

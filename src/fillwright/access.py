@@ -18,7 +18,7 @@ import msgspec
 
 from fillwright.errors import Code, FillwrightError
 from fillwright.order import Intent, Mode
-from fillwright.units import Atoms, Bps, Millis, Mint, format_atoms
+from fillwright.units import Atoms, Bps, Millis, Mint, Token, format_atoms
 
 KeyId = NewType("KeyId", str)
 ACCOUNT_DEFAULT: Final = "default"
@@ -52,6 +52,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The most that one order may be told to take or give, by mint. Where there is any, an order whose amount is
     told in another token is refused: it could otherwise be told around the cap."""
     slippage_bps_max: Bps | None = None
+    worth_max: Atoms | None = None
+    """The most that one order may be worth when it is accepted, in atoms of USDC."""
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
@@ -156,6 +158,15 @@ def check_order(limits: Limits, intent: Intent) -> None:
         raise FillwrightError(Code.ACCESS_LIMIT, why, pointer="/amount")
     if intent.amount > cap:
         why = f"this key allows at most {format_atoms(cap, token.decimals)} {token.symbol} an order"
+        raise FillwrightError(Code.ACCESS_LIMIT, why, pointer="/amount")
+
+
+def check_worth(limits: Limits, worth: Atoms, usdc: Token) -> None:
+    """`worth`: the order's, in atoms of USDC. Raises FillwrightError(ACCESS_LIMIT) beyond what the key may ask for."""
+    cap = limits.worth_max
+    if cap is not None and worth > cap:
+        cap_text, worth_text = (format_atoms(atoms, usdc.decimals) for atoms in (cap, worth))
+        why = f"this key allows at most {cap_text} {usdc.symbol} an order, this one is worth {worth_text}"
         raise FillwrightError(Code.ACCESS_LIMIT, why, pointer="/amount")
 
 

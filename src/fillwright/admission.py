@@ -5,7 +5,7 @@ what was accepted is never dropped.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from fillwright.errors import Code, FillwrightError
 from fillwright.policy import Policy
@@ -59,8 +59,8 @@ class Gate:
             await self._clock.sleep(self._policy.admit_s)
 
     async def _count(self) -> None:
-        counted, self._since = self._since, 0
-        try:
+        """What came in meanwhile may be counted twice, until the next time; never not at all."""
+        counted = self._since
+        with suppress(FillwrightError):
             self._backlog = await self._store.backlog(self._policy.waiting_max)
-        except FillwrightError:
-            self._since += counted
+            self._since -= counted

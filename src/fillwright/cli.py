@@ -164,6 +164,9 @@ def _add_keys(commands: Commands) -> None:
         metavar="SOL=10",
         help="largest amount of one order; may be repeated. Amounts of other tokens are then refused",
     )
+    create.add_argument(
+        "--max-usdc", metavar="AMOUNT", help="most that one order may be worth when it is accepted; no price: refused"
+    )
     create.add_argument("--max-slippage-bps", type=_count, metavar="BPS", help="largest slippage of one order")
     _command(actions, "revoke", _keys, "let a key work no more; running engines follow within seconds").add_argument(
         "id"

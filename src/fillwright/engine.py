@@ -110,6 +110,13 @@ class Engine:
         """Raises FillwrightError(ORDER_NOT_FOUND)."""
         return _found(await self._store.get_by_client_id(account, client_order_id))
 
+    async def is_named(self, account: str, *, client_order_id: str | None, idempotency_key: str | None) -> bool:
+        """Whether an order has one of these names already: then submitting under them never makes a new one."""
+        by_key = idempotency_key is not None and await self._store.get_by_key(account, idempotency_key) is not None
+        if by_key or client_order_id is None:
+            return by_key
+        return await self._store.get_by_client_id(account, client_order_id) is not None
+
     async def page(self, page: Page) -> list[Order]:
         return await self._store.page(page)
 

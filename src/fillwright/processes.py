@@ -17,7 +17,7 @@ from aiohttp import web
 from fillwright.access import ACCOUNT_DEFAULT, Limits, Scope, key_of
 from fillwright.adapters.local import SystemClock
 from fillwright.adapters.sim.node import serving
-from fillwright.api import Access, is_loopback, make_app, make_probes
+from fillwright.api import Access, is_loopback, is_ours_to_tell, make_app, make_probes
 from fillwright.app import Assembled, open_engine, open_store, owned, sim_chain
 from fillwright.config import LOCALNET_PORT, SERVE_PORT, Config, has_colours
 from fillwright.errors import Code, FillwrightError
@@ -77,6 +77,7 @@ async def localnet(config: Config, announce: Announce) -> None:
 def log_to_stderr(config: Config) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if config.log == "json" else TextLines(colours=has_colours(sys.stderr)))
+    handler.addFilter(is_ours_to_tell)
     logging.basicConfig(level=config.log_level, handlers=[handler], force=True)
 
 

@@ -1,6 +1,7 @@
 """Which tokens the engine knows, by symbol or mint, and which of two is the quote currency.
 
-Decides: what a token's text means and which side of a pair prices are told in. Must never: guess a mint.
+Decides: what a token's text means, which side of a pair prices are told in, and what is taken for a dollar. Must never:
+guess a mint.
 """
 
 from collections.abc import Iterable, Mapping
@@ -9,6 +10,9 @@ from typing import Final
 from fillwright.errors import Code, FillwrightError
 from fillwright.units import Mint, Token
 
+USDC: Final = "USDC"
+"""The symbol of the token in which an order's worth is told."""
+_DOLLARS: Final = frozenset({USDC, "USDT"})
 _QUOTE_ORDER: Final = ("USDC", "USDT", "SOL")
 """The first of these that is in a pair is its quote currency; otherwise the token paid out is."""
 
@@ -32,6 +36,11 @@ class Tokens:
     def of(self, mint: Mint) -> Token:
         """The token of a mint that the engine itself named."""
         return self._by_mint[mint]
+
+
+def is_dollar(token: Token) -> bool:
+    """Whether the token is a stable coin that stands for one US dollar."""
+    return token.symbol in _DOLLARS
 
 
 def quote_of(token_in: Token, token_out: Token) -> Token:

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,10 @@ import pytest
 
 from fillwright.access import Key, Limits, Scope, make_key
 from fillwright.adapters.local import SystemClock
+from fillwright.api import edge, operations
 from fillwright.api.access import Cost, Rule, rule_of
-from fillwright.units import Atoms, Bps, Mint
+from fillwright.errors import Code, FillwrightError
+from fillwright.units import Atoms, Bps, Mint, parse_atoms
 from tests.api.running import NOBODY, SELL, Server, heard, run, serving
 
 SOL = Mint("So11111111111111111111111111111111111111112")
@@ -138,6 +140,27 @@ async def status_of(world: Guarded, method: str, path: str, body: Any, headers: 
         return refused.status
 
 
+def rows_in_order() -> list[tuple[str, str]]:
+    """What changes the order comes last."""
+    return sorted(MATRIX, key=lambda route: (rule_of(*route).cost, route))
+
+
+async def judged(world: Guarded, caller: str, route: tuple[str, str]) -> tuple[int, int]:
+    """How this caller is answered there, and how the matrix says."""
+    (method, path), (scope, body, own, others) = route, MATRIX[route]
+    told = path.replace("{code}", "ORDER_NOT_FOUND").replace("{name}", "icon.svg")
+    told = told.replace("by-client-id/{id}", "by-client-id/c").replace("{id}", world.order_id)
+    if route == ("GET", "/api/orders/execute"):
+        told += f"?orderId={world.order_id}"
+    if scope is None or HOLDER[scope] == caller:
+        expected = own
+    elif caller == "other":
+        expected = others
+    else:
+        expected = 401 if caller in ("none", "revoked", "guessed") else 403
+    return await status_of(world, method, told, body, world.headers(caller), own == 101), expected
+
+
 @pytest.mark.parametrize("caller", CALLERS)
 def test_every_route_answers_every_caller_as_the_matrix_says(tmp_path: Path, caller: str) -> None:
     async def script() -> None:
@@ -145,26 +168,88 @@ def test_every_route_answers_every_caller_as_the_matrix_says(tmp_path: Path, cal
             resources = world.server.runner.app.router.resources()
             routes = {(route.method, resource.canonical) for resource in resources for route in resource}
             assert {(method, path) for method, path in routes if method != "HEAD"} == set(MATRIX), "a route has no row"
-            # What changes the order comes last.
-            for (method, path), (scope, body, own, others) in sorted(
-                MATRIX.items(), key=lambda row: (rule_of(*row[0]).cost, row[0])
-            ):
-                told = (
-                    path.replace("{code}", "ORDER_NOT_FOUND")
-                    .replace("{name}", "icon.svg")
-                    .replace("by-client-id/{id}", "by-client-id/c")
-                )
-                told = told.replace("{id}", world.order_id)
-                if path == "/api/orders/execute" and method == "GET":
-                    told += f"?orderId={world.order_id}"
-                if scope is None or HOLDER[scope] == caller:
-                    expected = own
-                elif caller == "other":
-                    expected = others
-                else:
-                    expected = 401 if caller in ("none", "revoked", "guessed") else 403
-                status = await status_of(world, method, told, body, world.headers(caller), own == 101)
-                assert status == expected, (method, path, caller)
+            for route in rows_in_order():
+                status, expected = await judged(world, caller, route)
+                assert status == expected, (route, caller)
+
+    run(script())
+
+
+def test_every_operation_and_channel_of_the_documents_has_its_row() -> None:
+    documented = {(operation.method.upper(), operation.path) for operation in operations.OPERATIONS}
+    assert documented | {("GET", channel.path) for channel in operations.CHANNELS} <= set(MATRIX)
+
+
+def test_a_route_that_forgets_its_scope_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every route in turn is given the scope of another, and then none: its row of the matrix no longer holds."""
+    weaker = {Scope.READ: Scope.TRADE, Scope.TRADE: Scope.READ, Scope.ADMIN: Scope.READ}
+
+    async def script() -> None:
+        async with guarded(tmp_path) as world:
+            for route in rows_in_order():
+                scope = MATRIX[route][0]
+                if scope is None:
+                    continue
+                for rule, caller in ((Rule(weaker[scope]), HOLDER[weaker[scope]]), (Rule(None), "none")):
+                    forgetful = {route: rule}
+                    monkeypatch.setattr(
+                        edge, "rule_of", lambda *asked, told=forgetful: told.get(asked) or rule_of(*asked)
+                    )
+                    status, expected = await judged(world, caller, route)
+                    assert status != expected, (route, caller)
+
+    run(script())
+
+
+def test_another_account_sees_and_changes_nothing(tmp_path: Path) -> None:
+    """Where the matrix answers both accounts with 200, what they are told is not the same."""
+
+    async def script() -> None:
+        async with guarded(tmp_path) as world:
+            server, theirs = world.server, world.headers("other")
+            assert (await server.get("/v1/orders", headers=theirs)).json["data"] == []
+            assert (await server.get("/api/orders", headers=theirs)).json["orders"] == []
+            assert (await server.post("/v1/orders/cancel-all", headers=theirs)).json["data"] == []
+            switched = await server.post("/v1/cancel-after", {"timeoutSeconds": 1}, headers=world.headers("trade"))
+            assert switched.json["firesAt"]
+            assert (await server.post("/v1/cancel-after", {"timeoutSeconds": 0}, headers=theirs)).status == 200
+            assert [switch.account for switch in await _armed(world)] == ["mine"]
+            (own,) = (await server.get("/v1/orders", headers=world.headers("read"))).json["data"]
+            assert (own["orderId"], own["status"]) == (world.order_id, "pending")
+            for caller, seen in (("read", True), ("other", False)):
+                assert (world.order_id in await _first_events(world, caller)) == seen
+
+    run(script())
+
+
+async def _armed(world: Guarded) -> list[Any]:
+    """The switches that are armed, once their time is over."""
+    store = world.server.engine._store
+    async with asyncio.timeout(10):
+        while not (fired := await store.fired(10)):  # noqa: ASYNC110 - time has to pass
+            await asyncio.sleep(0.05)
+    return fired
+
+
+async def _first_events(world: Guarded, caller: str) -> str:
+    """What a stream of all events from the first on tells at once."""
+    told = ""
+    async with world.server.http.get("/v1/events?sinceId=0", headers=world.headers(caller)) as stream:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(1):
+                async for line in stream.content:
+                    told += line.decode()
+    return told
+
+
+def test_an_order_of_another_account_is_not_followed_on_an_older_socket(tmp_path: Path) -> None:
+    async def script() -> None:
+        async with guarded(tmp_path) as world:
+            for caller, seen in (("other", {"code": "ORDER_NOT_FOUND"}), ("read", {"status": "pending"})):
+                async with world.server.http.ws_connect("/ws", headers=world.headers(caller)) as ws:
+                    await ws.send_json({"type": "subscribe", "orderId": world.order_id})
+                    told = json.loads((await ws.receive(timeout=10)).data)
+                    assert told.items() >= {"orderId": world.order_id, **seen}.items()
 
     run(script())
 
@@ -505,6 +590,125 @@ def test_an_order_beyond_its_keys_caps_is_refused_through_every_door(tmp_path: P
                 assert (await heard(ws, "error"))["code"] == "ACCESS_LIMIT"
             assert world.server.rows() == before
             assert (await world.server.post("/v1/orders", {**ORDER, "amount": "2"}, headers=headers)).status == 201
+
+    run(script())
+
+
+USDT_SELL = {"tokenIn": "USDT", "tokenOut": "SOL", "amount": "100"}
+WORTH = [
+    ({"tokenIn": "USDC", "tokenOut": "SOL", "amount": "100"}, True),
+    ({"tokenIn": "USDC", "tokenOut": "SOL", "amount": "100.000001"}, False),
+    (USDT_SELL, True),
+    ({**USDT_SELL, "amount": "100.000001"}, False),
+    ({"tokenIn": "SOL", "tokenOut": "USDC", "amount": "100", "amountMode": "exactOut"}, True),
+    ({"tokenIn": "SOL", "tokenOut": "USDC", "amount": "100.000001", "amountMode": "exactOut"}, False),
+    ({"tokenIn": "SOL", "tokenOut": "USDC", "amount": "0.5"}, True),  # a SOL is some 100 to 200 USDC here
+    ({"tokenIn": "SOL", "tokenOut": "BONK", "amount": "0.5"}, True),
+    ({"tokenIn": "SOL", "tokenOut": "BONK", "amount": "1.5"}, False),
+    ({"tokenIn": "BONK", "tokenOut": "SOL", "amount": "1.5", "amountMode": "exactOut"}, False),
+    ({"pair": "SOL/USDC", "side": "buy", "amount": "1.5"}, False),
+    ({"pair": "SOL/USDC", "side": "buy", "amount": "0.5"}, True),
+    ({"pair": "SOL/USDC", "side": "buy", "amount": "1000000000"}, False),  # more than there is: no price
+]
+
+
+@pytest.mark.parametrize(("order", "within"), WORTH, ids=str)
+def test_a_cap_in_usdc_holds_for_any_tokens(tmp_path: Path, order: dict[str, Any], within: bool) -> None:
+    async def script() -> None:
+        async with guarded(tmp_path) as world:
+            await world.add("capped", *Scope, limits=Limits(worth_max=Atoms(100_000_000)))
+            headers, before = world.headers("capped"), world.server.rows()
+            answer = await world.server.post("/v1/orders", order, headers=headers)
+            assert (answer.status, answer.json.get("code")) == ((201, None) if within else (403, "ACCESS_LIMIT"))
+            if not within:
+                assert "USDC" in answer.json["detail"]
+                assert answer.json["errors"][0]["pointer"] == "/amount"
+            assert world.server.rows() == before + within
+
+    run(script())
+
+
+@pytest.mark.parametrize(
+    ("order", "amount"),
+    [
+        ({"tokenIn": "SOL", "tokenOut": "BONK", "amount": "1.5"}, "amountOut"),
+        ({"tokenIn": "BONK", "tokenOut": "SOL", "amount": "1.5", "amountMode": "exactOut"}, "amountIn"),
+    ],
+)
+def test_an_order_s_worth_is_what_its_quote_says_to_the_atom(
+    tmp_path: Path, order: dict[str, Any], amount: str
+) -> None:
+    """Over a market that stands still: with a cap of that worth it is accepted, with one of an atom less refused."""
+
+    async def script() -> None:
+        async with guarded(tmp_path) as world:
+            await _stand_still(world)
+            quoted = {**order, "tokenOut" if amount == "amountOut" else "tokenIn": "USDC"}
+            quote = (await world.server.post("/v1/quotes", quoted, headers=world.headers("read"))).json
+            worth = parse_atoms(quote[amount], decimals=6)
+            for cap, status in ((worth, 201), (worth - 1, 403)):
+                await world.add("capped", *Scope, limits=Limits(worth_max=Atoms(cap)))
+                answer = await world.server.post("/v1/orders", order, headers=world.headers("capped"))
+                assert answer.status == status, (quote, answer.json)
+
+    run(script())
+
+
+async def _stand_still(world: Guarded) -> None:
+    every = frozenset(token.mint for token in world.server.engine.tokens.all)
+    for venue in world.server.engine._executor.venues:
+        snapshot = await venue.pools(every)
+
+        async def same(_: object, snapshot: object = snapshot) -> object:
+            return snapshot
+
+        venue._venue.pools = same  # type: ignore[attr-defined]
+
+
+def test_a_cap_in_usdc_lets_nothing_through_while_no_venue_answers(tmp_path: Path) -> None:
+    async def refuse(_: object) -> None:
+        raise FillwrightError(Code.VENUE_UNAVAILABLE, "away")
+
+    async def script() -> None:
+        async with guarded(tmp_path) as world:
+            await world.add("capped", *Scope, limits=Limits(worth_max=Atoms(10**15)))
+            for venue in world.server.engine._executor.venues:
+                venue._venue.pools = refuse  # type: ignore[attr-defined]
+            headers, before = world.headers("capped"), world.server.rows()
+            answer = await world.server.post("/v1/orders", ORDER, headers=headers)
+            assert (answer.status, answer.json["code"], answer.json["retryable"]) == (503, "ROUTE_UNAVAILABLE", True)
+            assert "cap in USDC" in answer.json["detail"]
+            assert world.server.rows() == before
+            dollars = {"tokenIn": "USDC", "tokenOut": "SOL", "amount": "5"}  # these need no price
+            assert (await world.server.post("/v1/orders", dollars, headers=headers)).status == 201
+            assert (await world.server.post("/v1/orders", ORDER, headers=world.headers("trade"))).status == 201
+
+    run(script())
+
+
+def test_a_cap_in_usdc_holds_at_every_door_and_a_repetition_is_answered_at_any_price(tmp_path: Path) -> None:
+    async def script() -> None:
+        async with guarded(tmp_path) as world:
+            await world.add("capped", *Scope, limits=Limits(worth_max=Atoms(1_000_000)))
+            named = {**world.headers("trade"), "Idempotency-Key": "k"}
+            first = await world.server.post("/v1/orders", {**ORDER, "clientOrderId": "mine"}, headers=named)
+            assert first.status == 201
+            headers, before = world.headers("capped"), world.server.rows()
+            for path, body in [("/v1/orders", ORDER), ("/api/orders/execute", BUY)]:
+                answer = await world.server.post(path, body, headers=headers)
+                assert (answer.status, answer.json["code"]) == (403, "ACCESS_LIMIT"), path
+            async with world.server.http.ws_connect("/v1/stream", headers=headers) as ws:
+                await ws.send_json({"type": "submit", "reqId": 1, "order": ORDER})
+                assert (await heard(ws, "error"))["code"] == "ACCESS_LIMIT"
+            async with world.server.http.ws_connect("/api/orders/ws", headers=headers) as ws:
+                await ws.send_json(
+                    {"clientId": "c", "side": "sell", "baseAsset": "SOL", "quoteAsset": "USDC", "amount": 1}
+                )
+                assert json.loads((await ws.receive(timeout=10)).data)["code"] == "ACCESS_LIMIT"
+            assert world.server.rows() == before
+            for again in ({**headers, "Idempotency-Key": "k"}, headers):
+                answer = await world.server.post("/v1/orders", {**ORDER, "clientOrderId": "mine"}, headers=again)
+                assert (answer.status, answer.json["orderId"]) == (200, first.json["orderId"])
 
     run(script())
 

@@ -26,7 +26,9 @@ def key(label: str = "bot", *, at: int = NOW, **changed: Any) -> tuple[Key, str]
 
 @in_loop
 async def test_a_key_comes_back_as_it_was_made_to_every_process(stores: StoreRig) -> None:
-    limits = Limits(rate=5, burst=20, amount_max={Mint("m"): Atoms(2**63 - 1)}, slippage_bps_max=Bps(50))
+    limits = Limits(
+        rate=5, burst=20, amount_max={Mint("m"): Atoms(2**63 - 1)}, slippage_bps_max=Bps(50), worth_max=Atoms(2**63 - 1)
+    )
     made, token = key("Zoë's bot", scopes=frozenset(Scope), limits=limits)
     async with opened(stores) as one, opened(stores) as other:
         await one.keys.add(made)

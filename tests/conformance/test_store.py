@@ -86,6 +86,7 @@ async def test_a_created_order_is_what_is_read(stores: StoreRig) -> None:
         assert stored == Stored(first.order, b"\x00\xff", is_new=True)
         assert await store.get("alice", first.order.id) == first.order
         assert await store.get_by_client_id("alice", "mine") == first.order
+        assert await store.get_by_key("alice", "k") == first.order
         assert await store.history("alice", first.order.id) == stamped([first])
 
 
@@ -94,6 +95,7 @@ async def test_nothing_is_read_of_what_does_not_exist(stores: StoreRig) -> None:
     async with stores.open() as store:
         assert await store.get("alice", OrderId("none")) is None
         assert await store.get_by_client_id("alice", "none") is None
+        assert await store.get_by_key("alice", "none") is None
         assert await store.history("alice", OrderId("none")) == []
         assert await store.page(Page(account="alice", limit=10)) == []
         assert await store.claim([OrderId("none")], "w-1") == []
@@ -561,6 +563,7 @@ async def test_an_account_sees_and_changes_only_its_own(stores: StoreRig) -> Non
         order = await keep(store, way_to(Status.ROUTING, accepted(client_order_id="mine")), key="k")
         assert await store.get("bob", order.id) is None
         assert await store.get_by_client_id("bob", "mine") is None
+        assert await store.get_by_key("bob", "k") is None
         assert await store.history("bob", order.id) == []
         assert await store.page(Page(account="bob", limit=10)) == []
         stolen = change(order, account="bob")

@@ -101,11 +101,12 @@ def test_keys_are_made_listed_and_revoked_beside_a_running_server(tmp_path: Path
     with server(tmp_path) as (url, printed):
         assert statuses(url, None) == [200]
         made = told(
-            tmp_path, "create", "--label", "bot", "--account", "desk", "--rate", "20", "--max-amount", "SOL=1.5"
+            *(tmp_path, "create", "--label", "bot", "--account", "desk", "--rate", "20"),
+            *("--max-amount", "SOL=1.5", "--max-usdc", "1000.5"),
         )
         token = made.pop("token")
         assert (made["account"], made["scopes"]) == ("desk", ["read", "trade"])
-        assert made["limits"] == {"rate": 20, "amountMax": {"SOL": "1.5"}}
+        assert made["limits"] == {"rate": 20, "amountMax": {"SOL": "1.5"}, "usdcMax": "1000.5"}
         await_statuses([401, 200, 401], url, None, token, token[:-1] + "x")
         assert told(tmp_path, "list") == [made]
         revoked = told(tmp_path, "revoke", made["id"])
@@ -126,6 +127,8 @@ def test_keys_are_made_listed_and_revoked_beside_a_running_server(tmp_path: Path
         (("create", "--label", "x", "--rate", "0"), "whole number"),
         (("create", "--label", "x", "--max-amount", "SOL"), "amount"),
         (("create", "--label", "x", "--max-amount", "NOPE=1"), "token"),
+        (("create", "--label", "x", "--max-usdc", "0"), "amount"),
+        (("create", "--label", "x", "--max-usdc", "0.0000001"), "decimal places"),
         (("create", "--label", "x", "--account", "a b"), "account"),
         (("create", "--label", ""), "label"),
         (("revoke", "0" * 12), "no key"),

@@ -6,6 +6,7 @@ faults of its own: what a client was told is the measure of what was acknowledge
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
+from functools import partial
 from random import Random
 from typing import Any, Final, Protocol
 
@@ -13,8 +14,9 @@ import msgspec
 
 from fillwright.engine import Engine, Submission
 from fillwright.errors import RETRYABLE, Code, FillwrightError
-from fillwright.order import Order, Status
-from fillwright.ports import News, Stored
+from fillwright.eventlog import Part
+from fillwright.order import TERMINAL, Order, Status
+from fillwright.ports import News, Place, Stored
 from fillwright.units import Atoms, OrderId
 from tests.simulation.hosts import Host, answer
 from tests.simulation.invariants import Witness
@@ -56,6 +58,8 @@ class Clients:
         self._witness = witness
         self._orders = self.random.randint(2, 8)
         self._spread_s = self.random.choice((0.5, 5.0, 25.0))
+        self._aside = Random(f"{seed}:aside")
+        """For clients that came later, so that the others do as they always did."""
 
     async def run(self) -> None:
         """Until every client has what it came for."""
@@ -64,6 +68,10 @@ class Clients:
         async with asyncio.TaskGroup() as group:
             for number in range(self._orders):
                 group.create_task(self._trade(number, group))
+            if self._aside.random() < 0.25:
+                group.create_task(self._fall_silent())
+            if self._aside.random() < 0.4:
+                group.create_task(self._read_log())
 
     def cut(self, host: str | None = None) -> None:
         """Break the streams of one host, or all."""
@@ -150,6 +158,14 @@ class Clients:
             if reply is not None and (not isinstance(reply, FillwrightError) or reply.code in {Code.CANCEL_TOO_LATE}):
                 self._witness.violate("I15", f"a stranger was answered {reply!r}")
 
+    async def _fall_silent(self) -> None:
+        """Arm the account's switch, now and then once more when it is about to fire, and let it."""
+        seconds = self._aside.choice((1, 5, 30))
+        await asyncio.sleep(self._aside.uniform(0, 30))
+        for _ in range(self._aside.choice((1, 2, 4))):
+            await self._ask(lambda engine: engine.cancel_after(ACCOUNT, seconds))
+            await asyncio.sleep(seconds + self._aside.uniform(-0.5, 2))
+
     # --- streams ------------------------------------------------------------------------------------------
 
     async def _watch(self, order_id: OrderId) -> None:
@@ -221,6 +237,33 @@ class Clients:
         finally:
             connection.close()
 
+    async def _read_log(self) -> None:
+        """The log of all events, from the first on and from host to host: each event once, and in its order's order."""
+        place, seen = Place(0, 0), dict[OrderId, int]()
+        for _ in range(self._aside.choice((10, 30))):
+            before = {order_id: len(states) for order_id, states in self._witness.states.items()}
+            part = await self._ask(partial(_part_of_log, place))
+            if isinstance(part, Part):
+                place = part.end
+                self._one_part(part, seen)
+                if part.is_last and any(seen.get(order_id, 0) < count for order_id, count in before.items()):
+                    self._witness.violate(
+                        "log", "a reader at the log's end has not seen what was committed before it asked"
+                    )
+            elif part is not None and part.code not in RETRYABLE:
+                self._witness.violate("I1", f"reading the log: {part.code} {part}")
+            await asyncio.sleep(self._aside.uniform(0.05, 4))
+
+    def _one_part(self, part: Part, seen: dict[OrderId, int]) -> None:
+        for told in part.told:
+            frame = msgspec.json.decode(told.frame)
+            order_id, seq = OrderId(frame["orderId"]), frame["seq"]
+            if seq != seen.get(order_id, 0) + 1:
+                self._witness.violate("log", f"seq {seq} of {order_id} follows {seen.get(order_id, 0)}")
+            if not self._witness.knows(News(order_id, told.account, seq, frame["status"] in TERMINAL, told.frame)):
+                self._witness.violate("I9", f"the log tells seq {seq} of {order_id}, which is not committed")
+            seen[order_id] = seq
+
     # --- questions ----------------------------------------------------------------------------------------
 
     async def _ask(self, question: Callable[[Engine], Coroutine[Any, Any, Any]]) -> Any:
@@ -232,3 +275,7 @@ class Clients:
         task = self._loop.spawn(host.name, answer(lambda: question(host.engine)))
         await asyncio.wait([task], timeout=PATIENCE_S)
         return task.result() if task.done() else None
+
+
+async def _part_of_log(after: Place, engine: Engine) -> Part:
+    return await engine.log.read(after, {ACCOUNT})

@@ -63,6 +63,9 @@ class FaultyStore:
     async def get_by_client_id(self, account: str, client_order_id: str) -> Order | None:
         return await self._faulty(lambda: self._inner.get_by_client_id(account, client_order_id))
 
+    async def get_by_key(self, account: str, idempotency_key: str) -> Order | None:
+        return await self._faulty(lambda: self._inner.get_by_key(account, idempotency_key))
+
     async def page(self, page: Page) -> list[Order]:
         return await self._faulty(lambda: self._inner.page(page))
 

@@ -56,7 +56,11 @@ class Witness:
         self.states: dict[OrderId, list[Recorded]] = {}
         self.counts: Counter[str] = Counter()
         self.known = Knowledge(chain=chain, policy=policy, lives=self._lives)
+        self.armed: dict[str, int] = {}
+        """When each account's switch fires."""
         self._rows: dict[OrderId, tuple[Any, ...]] = {}
+        self._accepted_at: dict[OrderId, Millis] = {}
+        """By the true time, which no host knows."""
         self._news: dict[tuple[OrderId, int], News] = {}
         self._loop = loop
         self._lease_ms = policy.lease_s * 1_000
@@ -121,8 +125,25 @@ class Witness:
         rows = self._file.execute("SELECT id, account, seq, status, updated_at, worker FROM orders").fetchall()
         changed = [row for row in rows if self._rows.get(row[0]) != row]
         for row in changed:
+            self._accepted_at.setdefault(row[0], self._now())
             self._follow(row, by)
+        self._follow_switches()
         return bool(changed)
+
+    def _follow_switches(self) -> None:
+        """A switch goes when its time is over, and not before every order that it found is over or asked to end."""
+        armed = dict(self._file.execute("SELECT account, fires_at FROM switches"))
+        for account, fires_at in self.armed.items():
+            if account in armed:
+                continue
+            if self._now() < fires_at:
+                self.violate("switch", f"the switch of {account} went before its time")
+            for order in (states[-1].order for states in self.states.values() if states):
+                found = order.account == account and self._accepted_at[order.id] <= fires_at
+                if found and not (order.is_terminal or order.cancel_requested):
+                    self.violate("switch", f"the switch of {account} left {order.id} {order.status}")
+            self.counts["switches"] += 1
+        self.armed = armed
 
     def _follow(self, row: tuple[Any, ...], by: str) -> None:
         """Replay the order's new events; the row must be exactly what they make of it."""

@@ -102,7 +102,7 @@ class World:
 
     async def _until_done(self, trading: asyncio.Task[None]) -> None:
         deadline_s = self.loop.time() + self._heal_at_s + PATIENCE_S
-        while not (trading.done() and self.witness.all_ended()):
+        while not (trading.done() and self.witness.all_ended() and not self.witness.armed):
             if self.loop.time() > deadline_s:
                 self.witness.violate("I1", f"stuck: {self._unfinished()}")
                 return
@@ -111,7 +111,9 @@ class World:
 
     def _unfinished(self) -> list[str]:
         orders = [self.witness.last(order_id) for order_id in self.witness.states]
-        return [f"{o.id} {o.status} by {o.worker}" for o in orders if not o.is_terminal] or ["clients"]
+        return [f"{o.id} {o.status} by {o.worker}" for o in orders if not o.is_terminal] or [
+            f"clients; switches of {[*self.witness.armed]}"
+        ]
 
     # --- hosts --------------------------------------------------------------------------------------------
 

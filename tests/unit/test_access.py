@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fillwright.access import Bucket, Key, Limits, RateLimited, Scope, check_order, genuine, make_key
+from fillwright.access import Bucket, Key, Limits, RateLimited, Scope, check_order, check_worth, genuine, make_key
 from fillwright.errors import Code, FillwrightError
 from fillwright.order import Intent, Mode, Side
 from fillwright.units import Atoms, Bps, Millis, Token
@@ -93,6 +93,15 @@ def test_an_order_stays_within_its_keys_caps_however_it_is_told(asked: Intent, p
     with pytest.raises(FillwrightError) as refused:
         check_order(CAPPED, asked)
     assert (refused.value.code, refused.value.problem.pointer) == (Code.ACCESS_LIMIT, pointer)
+
+
+def test_an_order_may_be_worth_its_keys_cap_and_not_an_atom_more() -> None:
+    capped = Limits(worth_max=Atoms(1_000_000))
+    check_worth(capped, Atoms(1_000_000), USDC)
+    with pytest.raises(FillwrightError, match=r"at most 1 USDC an order, this one is worth 1\.000001") as refused:
+        check_worth(capped, Atoms(1_000_001), USDC)
+    assert (refused.value.code, refused.value.problem.pointer) == (Code.ACCESS_LIMIT, "/amount")
+    check_worth(Limits(), Atoms(2**63 - 1), USDC)
 
 
 # --- buckets ----------------------------------------------------------------------------------------------

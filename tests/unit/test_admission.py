@@ -76,6 +76,23 @@ def test_the_store_tells_how_many_wait_and_how_long(backlog: Backlog, welcome: b
     asyncio.run(scenario())
 
 
+def test_orders_are_not_forgotten_while_the_store_counts_them() -> None:
+    class Slow(Counted):
+        async def backlog(self, limit: int) -> Backlog:
+            during.append(gate.waiting)
+            return await super().backlog(limit)
+
+    during: list[int] = []
+    store = Slow()
+    gate = Gate(cast(Store, store), HandClock(), POLICY)
+    for _ in range(4):
+        admitted(gate)
+    store.backlog_now = Backlog(4, 0.1)
+    asyncio.run(counted(gate))
+    assert set(during) == {4}
+    assert gate.waiting == 4
+
+
 def test_what_was_worked_off_makes_room() -> None:
     async def scenario() -> None:
         gate, store = gate_and_store()

@@ -139,6 +139,10 @@ class SqliteStore:
         rows = await self._read(f"{_SELECT} WHERE account = ? AND client_order_id = ?", (account, client_order_id))
         return _order(rows[0]) if rows else None
 
+    async def get_by_key(self, account: str, idempotency_key: str) -> Order | None:
+        rows = await self._read(_BY_KEY, (account, idempotency_key))
+        return _order(rows[0][:-1]) if rows else None
+
     async def page(self, page: Page) -> list[Order]:
         where, values = _conditions(page)
         sql = f"{_SELECT} WHERE {' AND '.join(where)} ORDER BY id DESC LIMIT ?"

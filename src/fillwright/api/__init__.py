@@ -5,5 +5,6 @@ Decides: addresses, status codes, headers and sockets. Must never: know an adapt
 
 from fillwright.api.access import Access, is_loopback
 from fillwright.api.app import make_app, make_probes
+from fillwright.api.edge import is_ours_to_tell
 
-__all__ = ["Access", "is_loopback", "make_app", "make_probes"]
+__all__ = ["Access", "is_loopback", "is_ours_to_tell", "make_app", "make_probes"]

@@ -26,6 +26,7 @@ from fillwright.access import (
     Limits,
     Scope,
     check_order,
+    check_worth,
     digest_of,
     genuine,
     make_ticket,
@@ -33,7 +34,7 @@ from fillwright.access import (
 from fillwright.errors import Code, FillwrightError
 from fillwright.order import Intent
 from fillwright.ports import Clock, Entropy, Keys
-from fillwright.units import Millis
+from fillwright.units import Atoms, Millis, Token
 
 REFRESH_S: Final = 1.0
 STALE_S: Final = 10.0
@@ -126,6 +127,14 @@ class Caller:
     def check(self, intent: Intent) -> None:
         """Raises FillwrightError(ACCESS_LIMIT)."""
         check_order(self._limits, intent)
+
+    @property
+    def has_worth_cap(self) -> bool:
+        return self._limits.worth_max is not None
+
+    def check_worth(self, worth: Atoms, usdc: Token) -> None:
+        """Raises FillwrightError(ACCESS_LIMIT)."""
+        check_worth(self._limits, worth, usdc)
 
     def quota(self, cost: Cost) -> dict[str, str]:
         """What is left, as headers of draft-ietf-httpapi-ratelimit-headers; none where nothing is limited."""

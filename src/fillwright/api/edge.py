@@ -9,7 +9,8 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from aiohttp import web
+from aiohttp import HttpVersion10, web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler, Middleware
 
 from fillwright.api.access import CALLER, Access, Rule, TicketRefused, caller_of, rule_of
@@ -41,6 +42,7 @@ def make_edge(access: Access, request_id: Callable[[], str]) -> Middleware:
         REQUEST.set(name)
         TRACEPARENT.set(request.headers.get("traceparent"))
         try:
+            _check_version(request)
             _check_origin(request)
             response = await _admitted(access, request, handler)
         except FillwrightError as error:
@@ -62,6 +64,13 @@ def make_edge(access: Access, request_id: Callable[[], str]) -> Middleware:
         return response
 
     return edge
+
+
+def is_ours_to_tell(record: logging.LogRecord) -> bool:
+    """Not that a client sent what is no HTTP, or went away: the library tells each at length, in the client's bytes."""
+    error = record.exc_info[1] if record.exc_info else None
+    is_clients = record.name == "aiohttp.server" and isinstance(error, HttpProcessingError | ConnectionError)
+    return not is_clients or _LOG.isEnabledFor(logging.DEBUG)
 
 
 def refuse(request: web.Request, error: FillwrightError, order_id: str | None = None) -> web.Response:
@@ -150,6 +159,12 @@ def _check_media(kind: str) -> None:
 
 
 _UTF8: Final = frozenset({"charset=utf-8", 'charset="utf-8', "charset=utf8"})
+
+
+def _check_version(request: web.Request) -> None:
+    """The library reads a request line that names no version as HTTP/0.9, and would take an order from it."""
+    if request.version < HttpVersion10:
+        raise FillwrightError(Code.REQUEST_MALFORMED, "the request is not HTTP/1.0 or 1.1")
 
 
 def _check_origin(request: web.Request) -> None:

@@ -126,6 +126,7 @@ _ACCEPT: Final = (
     *_ORDER,
     *_STORE,
     Code.ACCESS_LIMIT,
+    Code.ROUTE_UNAVAILABLE,
     Code.ORDER_DUPLICATE_CLIENT_ID,
     Code.IDEMPOTENCY_KEY_REUSED,
     Code.ENGINE_DRAINING,
@@ -439,7 +440,9 @@ CHANNELS: Final = (
     Channel(
         path="/v1/stream",
         id="stream",
-        what="Many orders over one socket, and orders sent through it.",
+        what="Many orders over one socket, and orders sent through it. Messages are text of up to 4 KiB (1009), 20 a"
+        " second (4029); binary ones end it (1003), and so do broken frames (1002) and text that is not UTF-8 (1007)."
+        " 4001: the key is revoked; 4008: read too slowly, come back after the last seq; 1012: the engine stops.",
         tells=(Subscribed, Snapshot, Frame, Heartbeat, Ack, ErrorFrame, ShutdownFrame),
         hears=(Subscribe, Unsubscribe, Submit, Cancel, Ping),
     ),

@@ -20,9 +20,10 @@ from fillwright.api.edge import (
 from fillwright.api.listing import page_asked
 from fillwright.engine import Engine, Submission
 from fillwright.errors import Code, FillwrightError
-from fillwright.order import Order, Recorded, Route
+from fillwright.order import Intent, Order, Recorded, Route
 from fillwright.ports import Stored
 from fillwright.routing import NoRoute
+from fillwright.tokens import USDC
 from fillwright.wire import rfc3339
 from fillwright.wire.explain import explain_view
 from fillwright.wire.frames import Frame, frame_of
@@ -223,6 +224,10 @@ class Orders:
 async def submit(engine: Engine, asked: Asked, caller: Caller, *, idempotency_key: str | None) -> Stored:
     """Accept an order, whichever door it came through, within the limits of its caller's key."""
     caller.check(asked.intent)
+    if caller.has_worth_cap and not await engine.is_named(
+        caller.account, client_order_id=asked.client_order_id, idempotency_key=idempotency_key
+    ):  # a repetition makes no new order, so that its answer must not depend on today's price
+        await _check_worth(engine, caller, asked.intent)
     return await engine.submit(
         Submission(
             account=caller.account,
@@ -232,3 +237,14 @@ async def submit(engine: Engine, asked: Asked, caller: Caller, *, idempotency_ke
             idempotency_key=idempotency_key,
         )
     )
+
+
+async def _check_worth(engine: Engine, caller: Caller, intent: Intent) -> None:
+    """Raises FillwrightError: ACCESS_LIMIT, or ROUTE_UNAVAILABLE where a price may be known later."""
+    try:
+        worth = await engine.market.worth(intent)
+    except FillwrightError as error:
+        code = Code.ROUTE_UNAVAILABLE if error.problem.retryable else Code.ACCESS_LIMIT
+        why = f"this key has a cap in {USDC}, and there is no price to judge the order by: {error}"
+        raise FillwrightError(code, why, pointer="/amount") from None
+    caller.check_worth(worth, engine.tokens.find(USDC))

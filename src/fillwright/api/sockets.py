@@ -17,10 +17,12 @@ from aiohttp import WSMsgType, web
 from fillwright.api.access import Caller, caller_of
 from fillwright.api.measured import SocketMetrics
 from fillwright.api.problems import ProblemView, internal, problem_view
+from fillwright.api.strict import hold_to_the_rules
 from fillwright.errors import FillwrightError
 from fillwright.ports import News
 
 DONE: Final = 1000
+NOT_TEXT: Final = 1003
 BROKEN: Final = 1011
 DRAINING: Final = 1012
 UNAUTHENTICATED: Final = 4001
@@ -92,6 +94,8 @@ class Socket:
         self._transport = transport
         self._queue: deque[tuple[bytes, int]] = deque()
         self._queued = 0
+        self.closed_with: int | None = None
+        """The code that tells why the conversation ended, whichever side said it first; None: it goes on."""
         self._close_code: int | None = None
         self._closing: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -155,6 +159,7 @@ class Socket:
             self._close_as(code)
 
     def _close_as(self, code: int) -> None:
+        self.closed_with = self._response.close_code or code
         self._close_code = code
         self._closing = asyncio.create_task(self._close())
 
@@ -202,7 +207,10 @@ class Socket:
     async def _read(self, hear: Callable[[bytes], Awaitable[None]]) -> None:
         window_at, heard = self._loop.time(), 0
         async for message in self._response:
-            if message.type not in {WSMsgType.TEXT, WSMsgType.BINARY}:
+            if message.type is WSMsgType.BINARY:
+                self.end(NOT_TEXT)
+                return
+            if message.type is not WSMsgType.TEXT:
                 return  # unreadable or too big: the library has closed with the code for it
             if self._loop.time() - window_at >= 1:
                 window_at, heard = self._loop.time(), 0
@@ -210,8 +218,7 @@ class Socket:
             if heard > MESSAGES_A_SECOND:
                 self.end(TOO_FAST)
                 return
-            data = message.data
-            await self._heard(hear(data.encode() if isinstance(data, str) else bytes(data)))
+            await self._heard(hear(message.data.encode()))
 
     async def _heard(self, answer: Awaitable[None]) -> None:
         try:
@@ -288,6 +295,8 @@ class Sockets:
         response = web.WebSocketResponse(
             heartbeat=_PING_S, compress=False, max_msg_size=MESSAGE_MAX + 1, timeout=CLOSE_S
         )
+        if response.can_prepare(request):
+            hold_to_the_rules(request)
         await response.prepare(request)
         if request.transport is None:  # the peer is gone already
             return response
@@ -299,7 +308,7 @@ class Sockets:
         finally:
             del self._open[socket]
             self._metrics.open.dec()
-            self._metrics.closed(response.close_code or DONE)
+            self._metrics.closed(socket.closed_with or DONE)
         return response
 
     def review(self, holds: Callable[[Caller], bool]) -> None:

@@ -16,7 +16,7 @@ from fillwright.adapters.sim.market import TOKENS
 from fillwright.app import open_store
 from fillwright.config import Config
 from fillwright.errors import Code, FillwrightError
-from fillwright.tokens import Tokens
+from fillwright.tokens import USDC, Tokens
 from fillwright.units import Atoms, Bps, Mint, format_atoms, parse_atoms
 from fillwright.wire import rfc3339
 
@@ -30,6 +30,7 @@ class LimitsView(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True
     burst: int | None = None
     amount_max: dict[str, str] = {}
     slippage_bps_max: int | None = None
+    usdc_max: str | None = None
 
 
 class KeyView(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
@@ -75,6 +76,7 @@ async def _create(asked: argparse.Namespace, config: Config, tokens: Tokens) -> 
             burst=asked.burst,
             amount_max=dict(_cap(text, tokens) for text in asked.max_amount),
             slippage_bps_max=None if asked.max_slippage_bps is None else Bps(asked.max_slippage_bps),
+            worth_max=None if asked.max_usdc is None else parse_atoms(asked.max_usdc, decimals=_usdc(tokens)),
         ),
         now=SystemClock().now(),
         entropy=SystemEntropy(),
@@ -107,6 +109,11 @@ def _cap(text: str, tokens: Tokens) -> tuple[Mint, Atoms]:
     return token.mint, parse_atoms(amount, decimals=token.decimals)
 
 
+def _usdc(tokens: Tokens) -> int:
+    """Its decimals."""
+    return tokens.find(USDC).decimals
+
+
 # --- shown ------------------------------------------------------------------------------------------------
 
 
@@ -115,12 +122,13 @@ def _view(key: Key, tokens: Tokens) -> KeyView:
     caps = {
         tokens.of(mint).symbol: format_atoms(cap, tokens.of(mint).decimals) for mint, cap in limits.amount_max.items()
     }
+    worth = None if limits.worth_max is None else format_atoms(limits.worth_max, _usdc(tokens))
     return KeyView(
         id=key.id,
         account=key.account,
         label=key.label,
         scopes=sorted(key.scopes),
-        limits=LimitsView(limits.rate, limits.burst, caps, limits.slippage_bps_max),
+        limits=LimitsView(limits.rate, limits.burst, caps, limits.slippage_bps_max, worth),
         created_at=rfc3339(key.created_at),
         used_at=None if key.used_at is None else rfc3339(key.used_at),
         revoked_at=None if key.revoked_at is None else rfc3339(key.revoked_at),
@@ -133,6 +141,7 @@ def _line(view: KeyView) -> str:
     limited = [f"{limits.rate}/s"] * bool(limits.rate) + [
         f"{cap} {symbol}" for symbol, cap in limits.amount_max.items()
     ]
+    limited += [f"worth {limits.usdc_max} {USDC}"] * bool(limits.usdc_max)
     limited += [f"{limits.slippage_bps_max} bps"] * bool(limits.slippage_bps_max)
     told = f"  at most {', '.join(limited)}" if limited else ""
     return f"{view.id}  {view.label}  account {view.account}  {','.join(view.scopes)}  {state}{told}"

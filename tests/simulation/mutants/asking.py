@@ -3,15 +3,16 @@
 Decides: how each safeguard of engine.py is switched off.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Set
 from typing import Any, Final
 
 from fillwright import cancels, executor, order
 from fillwright.engine import Engine
 from fillwright.errors import Code, Problem
+from fillwright.eventlog import EventLog, Part
 from fillwright.order import Canceled, CancelRequested, Event, Expired, Order, Recorded, Status
 from fillwright.policy import Policy
-from fillwright.ports import Conflict, News
+from fillwright.ports import Conflict, News, Place
 from fillwright.units import Millis, OrderId
 from tests.simulation.mutants.patch import Mutant, Patches, change
 
@@ -69,6 +70,54 @@ def _cancel_not_stored() -> Patches:
         return recorded.order if recorded else held
 
     return [(Engine, "cancel", cancel)]
+
+
+def _silence_forgiven() -> Patches:
+    async def fire(self: cancels.Cancels) -> None:
+        pass
+
+    return [(cancels.Cancels, "fire", fire)]
+
+
+def _switch_off_first() -> Patches:
+    """A crash between the two, or an order that cannot be asked just then, and nobody comes back to it."""
+
+    async def fire(self: cancels.Cancels) -> None:
+        for switch in await self._store.fired(100):
+            await self._store.disarm(switch.account, switch)
+            await self.all(switch.account)
+
+    return [(cancels.Cancels, "fire", fire)]
+
+
+def _new_switch_taken_for_old() -> Patches:
+    async def fire(self: cancels.Cancels) -> None:
+        for switch in await self._store.fired(100):
+            await self.all(switch.account)
+            await self._store.disarm(switch.account)
+
+    return [(cancels.Cancels, "fire", fire)]
+
+
+def _resumed_at_the_end_of_the_log() -> Patches:
+    """The place to go on is where the log ended afterwards, not that of the last entry that was read."""
+    honest = EventLog.read
+
+    async def read(self: EventLog, after: Place, accounts: Set[str], known: Any = None) -> Part:
+        part = await honest(self, after, accounts, known)
+        return change(part, end=await self.end())
+
+    return [(EventLog, "read", read)]
+
+
+def _resumed_one_entry_back() -> Patches:
+    honest = EventLog.read
+
+    async def read(self: EventLog, after: Place, accounts: Set[str], known: Any = None) -> Part:
+        part = await honest(self, after, accounts, known)
+        return change(part, end=change(part.end, id=max(0, part.end.id - 1)))
+
+    return [(EventLog, "read", read)]
 
 
 def _bus_trusted(*, gaps_mended: bool, repetitions_dropped: bool) -> Patches:
@@ -139,6 +188,13 @@ def _all_ends_forgotten() -> Patches:
 
 
 MUTANTS: Final = {
+    "silence-forgiven": Mutant("a switch whose time is over is carried out", _silence_forgiven),
+    "switch-off-first": Mutant("a switch goes when its orders are canceled, not before", _switch_off_first),
+    "new-switch-taken-for-old": Mutant("a switch that was armed again stays", _new_switch_taken_for_old),
+    "resumed-at-the-log-s-end": Mutant(
+        "a reader of the log goes on where it stopped reading", _resumed_at_the_end_of_the_log
+    ),
+    "resumed-one-entry-back": Mutant("a reader of the log gets nothing twice", _resumed_one_entry_back),
     "cancel-submitted": Mutant("a cancel waits for the live transaction's end", _canceled_while_submitted),
     "expire-submitted": Mutant("a deadline waits for the live transaction's end", _expired_while_submitted),
     "cancel-presumed": Mutant("a cancel that met a conflict looks again", _cancel_presumed),

@@ -130,6 +130,11 @@ class PostgresStore:
         rows = await self._read(f"{_SELECT} WHERE {where}", account, client_order_id)
         return order_of(rows[0]) if rows else None
 
+    async def get_by_key(self, account: str, idempotency_key: str) -> Order | None:
+        named = "SELECT order_id FROM idempotency_keys WHERE account = $1 AND key = $2"
+        rows = await self._read(f"{_SELECT} WHERE o.account = $1 AND o.id = ({named})", account, idempotency_key)
+        return order_of(rows[0]) if rows else None
+
     async def page(self, page: Page) -> list[Order]:
         where, values = conditions(page)
         sql = f"{_SELECT} WHERE {where} ORDER BY o.id DESC LIMIT ${len(values) + 1}"
