@@ -15,10 +15,12 @@ from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector,
 
 from fillwright import __version__
 from fillwright.adapters.local import LocalBus, LocalQueue, SystemClock, SystemEntropy
+from fillwright.adapters.outbound import HttpMessenger
 from fillwright.adapters.sim import PRESETS, Auditor, RemoteChain, SimChain, SimVenue, SimWorld, default_market
 from fillwright.adapters.sim.market import HUBS, TOKENS
 from fillwright.adapters.sqlite import SqliteStore
 from fillwright.config import Config, made_up_name
+from fillwright.courier import Courier
 from fillwright.engine import Engine
 from fillwright.errors import Code, FillwrightError
 from fillwright.executor import Executor
@@ -26,8 +28,10 @@ from fillwright.guard import GuardedVenue
 from fillwright.lab import Crew, Lab
 from fillwright.observe import Observer
 from fillwright.order import Recorded
-from fillwright.ports import Bus, Clock, Entropy, Keys, Queue, Store
+from fillwright.ports import Bus, Clock, Entropy, Keys, Queue, Store, Webhooks
+from fillwright.subscribers import Subscribers
 from fillwright.tokens import Tokens
+from fillwright.wire import rfc3339
 from fillwright.wire.frames import news_of
 from fillwright.worker import Worker
 
@@ -85,7 +89,15 @@ async def open_engine(config: Config) -> AsyncIterator[Assembled]:
             news_of=news_of,
         )
         worker = _worker(config, name, lambda name: Worker(name, executor, queue, observer.failed))
-        engine = Engine(executor=executor, queue=queue, worker=worker, entropy=entropy, tokens=Tokens(TOKENS))
+        engine = Engine(
+            executor=executor,
+            queue=queue,
+            worker=worker,
+            entropy=entropy,
+            tokens=Tokens(TOKENS),
+            subscribers=Subscribers(executor, store.webhooks, entropy, allow_private=config.webhooks_allow_private),
+            courier=await _courier(config, executor, store.webhooks, entropy, observer, parts),
+        )
         lab = _lab(config, clock, chain, markets, worker)
         refused: FillwrightError | None = None
         async with asyncio.TaskGroup() as group:
@@ -146,6 +158,30 @@ async def _queue_and_bus(config: Config, parts: AsyncExitStack) -> tuple[Queue, 
     return (
         await parts.enter_async_context(PostgresQueue.open(url, name)),
         await parts.enter_async_context(PostgresBus.open(url, name)),
+    )
+
+
+async def _courier(
+    config: Config,
+    executor: Executor,
+    webhooks: Webhooks,
+    entropy: Entropy,
+    observer: Observer,
+    parts: AsyncExitStack,
+) -> Courier | None:
+    """One where orders are worked on, or where no other process could do it."""
+    if not config.start_worker and config.database is not None:
+        return None
+    messenger = HttpMessenger(allow_private=config.webhooks_allow_private)
+    parts.push_async_callback(messenger.close)
+    return Courier(
+        executor,
+        webhooks,
+        messenger,
+        entropy,
+        time_text=rfc3339,
+        tried=observer.tried,
+        report=observer.failed,
     )
 
 
@@ -260,6 +296,7 @@ async def _watch_load(
         driving = worker.running if worker else 0
         gate = engine.gate
         observer.load(driving=driving, hints=queue.depth(), waiting=gate.waiting, oldest_s=gate.oldest_s)
+        observer.webhooks(oldest_s=engine.oldest_message_s)
         observer.trouble(
             resting={venue.name: venue.resting for venue in venues},
             dropped={what: each.dropped for what, each in dropping.items()},

@@ -64,6 +64,7 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     sim: str = "classic"
     seed: int = 1
     prices: Path | None = None
+    webhooks_allow_private: bool = False
     url: str | None = None
     """None: this machine, at `port`."""
     api_key: Secret | None = None
@@ -372,6 +373,13 @@ SETTINGS: Final = (
         Path,
         "CSV of USD prices the simulated market follows: seconds,SOL,USDC,...",
         default="a seeded path",
+    ),
+    Setting(
+        ("FILLWRIGHT_WEBHOOKS_ALLOW_PRIVATE",),
+        "webhooks_allow_private",
+        _switch,
+        "send webhooks to private addresses, and without TLS, as well: for development on one machine; not where "
+        "strangers hold keys",
     ),
     Setting(
         ("FILLWRIGHT_URL",),

@@ -14,6 +14,7 @@ import msgspec
 
 from fillwright.admission import Gate
 from fillwright.cancels import Cancels, Withdrawal
+from fillwright.courier import Courier
 from fillwright.errors import Code, FillwrightError
 from fillwright.eventlog import EventLog
 from fillwright.executor import Executor
@@ -29,6 +30,7 @@ from fillwright.order import (
 )
 from fillwright.ports import Entropy, Inbox, NewOrder, News, Page, Queue, Stored, Switch
 from fillwright.routing import NoRoute
+from fillwright.subscribers import Subscribers
 from fillwright.tokens import Tokens
 from fillwright.units import Millis, Mint, OrderId
 
@@ -59,7 +61,15 @@ class Engine:
     """Submit, read, cancel and watch orders; `run` works on them."""
 
     def __init__(
-        self, *, executor: Executor, queue: Queue, worker: Hands | None, entropy: Entropy, tokens: Tokens
+        self,
+        *,
+        executor: Executor,
+        queue: Queue,
+        worker: Hands | None,
+        entropy: Entropy,
+        tokens: Tokens,
+        subscribers: Subscribers,
+        courier: Courier | None = None,
     ) -> None:
         self.tokens = tokens
         self.venues = tuple(venue.name for venue in executor.venues)
@@ -68,12 +78,14 @@ class Engine:
         self.gate = Gate(executor.store, executor.clock, executor.policy)
         self.market = Market(executor, tokens)
         self.log = EventLog(executor)
+        self.subscribers = subscribers
         self._executor = executor
         self._cancels = Cancels(executor)
         self._store = executor.store
         self._bus = executor.bus
         self._queue = queue
         self._worker = worker
+        self._courier = courier
         self._entropy = entropy
         self._draining = False
         self._stopping = asyncio.Event()
@@ -222,10 +234,14 @@ class Engine:
         """Work on orders until `stop`; without a worker, just wait for it."""
         async with asyncio.TaskGroup() as group:
             counting = group.create_task(self.gate.run())
+            if self._courier is not None:
+                group.create_task(self._courier.run())
             try:
                 await (self._worker.run() if self._worker is not None else self._stopping.wait())
             finally:
                 counting.cancel()
+                if self._courier is not None:
+                    self._courier.stop()
 
     def announce_stop(self) -> None:
         """Report "not ready" from now on; everything else goes on as before."""
@@ -237,6 +253,11 @@ class Engine:
         self._stopping.set()
         if self._worker is not None:
             self._worker.stop()
+
+    @property
+    def oldest_message_s(self) -> float:
+        """How long the oldest message to a webhook has waited, as of lately, where this process sends them."""
+        return 0.0 if self._courier is None else self._courier.oldest_s
 
     async def check(self) -> dict[str, str]:
         """Each thing the engine cannot do without: "ok" or what is wrong."""

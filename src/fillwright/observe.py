@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from fillwright.courier import Try
 from fillwright.errors import FillwrightError
 from fillwright.order import Aborted, Landed, Order, Quote, Recorded, Routed, Status
 from fillwright.units import Millis, OrderId
@@ -62,6 +63,10 @@ class Observer:
             "fillwright_dropped", "Hints, events and traces that were not sent", ["what"], registry=registry
         )
         self._resting = Gauge("fillwright_venue_resting", "1 while not asked", ["venue"], registry=registry)
+        self._tries = Counter("fillwright_webhook_tries", "Messages sent", ["outcome"], registry=registry)
+        self._oldest_message = Gauge(
+            "fillwright_webhook_oldest_seconds", "How long the oldest message has waited", registry=registry
+        )
 
     def recorded(self, recorded: Recorded) -> None:
         """A committed event."""
@@ -97,6 +102,23 @@ class Observer:
             _LOG.warning("%s: %s", where, error, extra={"fields": fields})
         else:
             _LOG.error("%s: %s", where, error, extra={"fields": fields}, exc_info=error)
+
+    def tried(self, attempt: Try) -> None:
+        """A message to a webhook that was sent. Its address stays untold: it may hold a secret."""
+        delivery, outcome = attempt.due.delivery, attempt.outcome
+        again = outcome.again_after_s
+        name = "delivered" if outcome.delivered else "failed" if again is None else "again"
+        self._tries.labels(name).inc()
+        fields = {"webhookId": attempt.due.webhook.id, "messageId": delivery.message.id, "tries": delivery.tries}
+        if not outcome.delivered:
+            fields |= {"answer": outcome.status or outcome.error, "againAfterS": again and round(again)}
+            _LOG.info("webhook %s", name, extra={"fields": fields})
+        if attempt.disabled is not None:
+            _LOG.warning("webhook disabled: %s", attempt.disabled.off, extra={"fields": fields})
+
+    def webhooks(self, *, oldest_s: float) -> None:
+        """How far behind messages are."""
+        self._oldest_message.set(oldest_s)
 
     def load(self, *, driving: int, hints: int, waiting: int, oldest_s: float) -> None:
         """How busy the process is now."""

@@ -16,6 +16,7 @@ from fillwright.errors import Problem
 from fillwright.order import Fill, Leg, Mode, Order, Recorded, Side, SignedTx, Stamped, Status
 from fillwright.pools import ChainTime, Pool
 from fillwright.units import Atoms, Millis, Mint, OrderId, Signature
+from fillwright.webhooks import Delivery, Message, Outcome, Webhook, WebhookId
 
 # --- store: the truth -------------------------------------------------------------------------------------
 
@@ -78,6 +79,10 @@ class Logged(msgspec.Struct, frozen=True):
     account: str
     order_id: OrderId
     seq: int
+    status: str
+    """Of the order after the event."""
+    event: str
+    """The event's name."""
 
 
 class Conflict(Exception):
@@ -147,6 +152,10 @@ class Store(Protocol):
     async def log_end(self) -> Place:
         """The place of the last event that `log` returns now; before all places where there is none."""
 
+    async def log_since(self, at: Millis) -> Place:
+        """A place before every event that happened at `at` or later; the log is about in the order of time, so those
+        right after it may be older by as much as clocks differ."""
+
     async def arm(self, account: str, seconds: int) -> Switch:
         """Set the account's one switch to fire in so many seconds, durably, in place of any earlier time."""
 
@@ -189,6 +198,101 @@ class Keys(Protocol):
 
     async def take_ticket(self, digest: bytes, now: Millis) -> Ticket | None:
         """The ticket, for the first caller only, and only before it expires."""
+
+
+# --- webhooks: who is told, and what was ------------------------------------------------------------------
+
+
+class Follower(msgspec.Struct, frozen=True):
+    """An enabled webhook, and up to where in the log its messages were made."""
+
+    webhook: Webhook
+    place: Place
+
+
+class Due(msgspec.Struct, frozen=True):
+    """A delivery that was taken to be sent, and its webhook as it is now."""
+
+    delivery: Delivery
+    webhook: Webhook
+
+
+class Webhooks(Protocol):
+    """Webhooks and their deliveries, in the store's database and by its clock.
+
+    Every method may raise FillwrightError(STORE_UNAVAILABLE).
+    """
+
+    async def add(self, webhook: Webhook, place: Place, limit: int) -> Webhook | None:
+        """Make it durable, to be told what follows `place`. The one that already has its account's idempotency key is
+        returned instead; None, and nothing changed, where the account has `limit` already."""
+
+    async def of(self, account: str) -> list[Webhook]:
+        """All of an account, oldest first."""
+
+    async def get(self, account: str, webhook_id: WebhookId) -> Webhook | None: ...
+
+    async def change(self, after: Webhook, place: Place | None = None) -> bool:
+        """Replace what its owner may change, and its place in the log where one is given. Whether it was done: only
+        while the stored revision is that of `after`, which then counts on."""
+
+    async def remove(self, account: str, webhook_id: WebhookId) -> bool:
+        """With its deliveries. Whether there was one."""
+
+    async def rewind(self, account: str, webhook_id: WebhookId, place: Place) -> None:
+        """Tell again what follows `place`, unless it is still to be told anyway."""
+
+    async def following(self, waiting_max: int) -> list[Follower]:
+        """Enabled webhooks of all accounts with fewer deliveries waiting than that."""
+
+    async def advance(
+        self, webhook_ids: Sequence[WebhookId], before: Place, after: Place, messages: Sequence[Message]
+    ) -> None:
+        """Move those of these webhooks that are still at `before` on to `after`, and keep their messages to be sent:
+        both or neither. A message that is known is sent once more."""
+
+    async def put(self, messages: Sequence[Message]) -> None:
+        """Keep messages to be sent, each unless its webhook is gone; one that is known is sent once more."""
+
+    async def revive(self, account: str, webhook_id: WebhookId) -> int:
+        """Send again at once what failed, and what waits for another try. How many."""
+
+    async def deliveries(
+        self, account: str, webhook_id: WebhookId, limit: int, before: int | None = None
+    ) -> list[Delivery]:
+        """Newest first, from before that number on."""
+
+    async def take(self, limit: int, each: int, without: Sequence[WebhookId], lease_s: float) -> list[Due]:
+        """Take deliveries that are due, at most `each` of one enabled webhook, none of those `without`. They are nobody
+        else's to take for `lease_s`; then, if they were not settled, anybody's."""
+
+    async def settle(self, delivery: Delivery, outcome: Outcome, failing_s_max: int) -> Webhook | None:
+        """What has become of a delivery that was taken; nothing changes if somebody took it since.
+
+        Success ends the webhook's failing, and what else waits for another try is due at once. A webhook that is gone,
+        or has failed for `failing_s_max`, is disabled. The webhook, if that has just happened.
+        """
+
+    async def oldest_s(self) -> float:
+        """How long the oldest delivery of the enabled webhooks has waited; 0.0 where none does."""
+
+    async def forget(self, older_than_s: float, limit: int) -> int:
+        """Remove deliveries made before that which are settled, or whose webhook is disabled. How many."""
+
+
+class Reply(msgspec.Struct, frozen=True):
+    """What came of one request: a status, or in few words why there was none."""
+
+    status: int | None
+    error: str | None = None
+
+
+class Messenger(Protocol):
+    """Takes messages out."""
+
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes) -> Reply:
+        """One request, within a limit of time, to nobody but who may be called; no redirect is followed, and nothing
+        of the answer but its status is kept. Never raises."""
 
 
 # --- queue and bus: hints ---------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ SOL = Mint("So11111111111111111111111111111111111111112")
 BUY = {"pair": "SOL/USDC", "side": "buy", "amount": "1"}
 CALLERS = ("none", "other", "read", "trade", "admin", "revoked", "guessed")
 HOLDER = {Scope.READ: "read", Scope.TRADE: "trade", Scope.ADMIN: "admin"}
+HOOK = {"url": "https://receiver.invalid/hook"}
 ORDER = {"tokenIn": "SOL", "tokenOut": "USDC", "amount": "1"}
 
 # Every route: the scope it needs (None: open to everybody), what is sent, and the answers to the one who holds the
@@ -56,6 +57,15 @@ MATRIX: dict[tuple[str, str], tuple[Scope | None, Any, int, int]] = {
     ("GET", "/v1/orders/{id}/explain"): (Scope.READ, None, 200, 404),
     ("POST", "/v1/orders/cancel-all"): (Scope.TRADE, {"pair": "USDC/BONK"}, 200, 200),
     ("POST", "/v1/cancel-after"): (Scope.TRADE, {"timeoutSeconds": 0}, 200, 200),
+    ("POST", "/v1/webhooks"): (Scope.TRADE, HOOK, 201, 201),
+    ("GET", "/v1/webhooks"): (Scope.READ, None, 200, 200),
+    ("GET", "/v1/webhooks/{id}"): (Scope.READ, None, 200, 404),
+    ("PATCH", "/v1/webhooks/{id}"): (Scope.TRADE, {"enabled": True}, 200, 404),
+    ("DELETE", "/v1/webhooks/{id}"): (Scope.TRADE, None, 204, 404),
+    ("POST", "/v1/webhooks/{id}/secret"): (Scope.TRADE, None, 200, 404),
+    ("POST", "/v1/webhooks/{id}/test"): (Scope.TRADE, None, 202, 404),
+    ("POST", "/v1/webhooks/{id}/replay"): (Scope.TRADE, {"onlyFailed": True}, 202, 404),
+    ("GET", "/v1/webhooks/{id}/deliveries"): (Scope.READ, None, 200, 404),
     ("GET", "/v1/pools"): (Scope.READ, None, 200, 200),
     ("GET", "/v1/venues"): (Scope.READ, None, 200, 200),
     ("GET", "/v1/events"): (Scope.READ, None, 200, 200),
@@ -89,6 +99,7 @@ class Guarded:
         self.tokens: dict[str, str] = {}
         self.keys: dict[str, Key] = {}
         self.order_id = ""
+        self.webhook_id = ""
 
     async def add(self, name: str, *scopes: Scope, account: str = "mine", limits: Limits | None = None) -> str:
         key, token = make_key(
@@ -124,6 +135,8 @@ async def guarded(folder: Path, **settings: Any) -> AsyncIterator[Guarded]:
         world.tokens["guessed"] = world.tokens["trade"][:-64] + "0" * 64
         stored = await server.post("/v1/orders", {**SELL, "clientOrderId": "c"}, headers=world.headers("trade"))
         world.order_id = stored.json["orderId"]
+        made = await server.post("/v1/webhooks", HOOK, headers=world.headers("trade"))
+        world.webhook_id = made.json["id"]
         yield world
 
 
@@ -141,15 +154,17 @@ async def status_of(world: Guarded, method: str, path: str, body: Any, headers: 
 
 
 def rows_in_order() -> list[tuple[str, str]]:
-    """What changes the order comes last."""
-    return sorted(MATRIX, key=lambda route: (rule_of(*route).cost, route))
+    """What changes the order comes last, and what removes the webhook last of all."""
+    last = ("DELETE", "/v1/webhooks/{id}")
+    return sorted(MATRIX, key=lambda route: (route == last, rule_of(*route).cost, route))
 
 
 async def judged(world: Guarded, caller: str, route: tuple[str, str]) -> tuple[int, int]:
     """How this caller is answered there, and how the matrix says."""
     (method, path), (scope, body, own, others) = route, MATRIX[route]
     told = path.replace("{code}", "ORDER_NOT_FOUND").replace("{name}", "icon.svg")
-    told = told.replace("by-client-id/{id}", "by-client-id/c").replace("{id}", world.order_id)
+    told = told.replace("by-client-id/{id}", "by-client-id/c")
+    told = told.replace("webhooks/{id}", f"webhooks/{world.webhook_id}").replace("{id}", world.order_id)
     if route == ("GET", "/api/orders/execute"):
         told += f"?orderId={world.order_id}"
     if scope is None or HOLDER[scope] == caller:

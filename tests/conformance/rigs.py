@@ -76,6 +76,9 @@ _BACK: Final = """
     UPDATE orders SET due_at = due_at - ($1 * 1000)::bigint WHERE due_at > 0;
     UPDATE orders SET updated_at = updated_at - make_interval(secs => $1) WHERE due_at IS NOT NULL;
     UPDATE switches SET fires_at = fires_at - ($1 * 1000)::bigint;
+    UPDATE webhooks SET failing_since = failing_since - ($1 * 1000)::bigint;
+    UPDATE webhook_deliveries SET created_at = created_at - ($1 * 1000)::bigint, due_at = due_at - ($1 * 1000)::bigint,
+        leased_until = leased_until - ($1 * 1000)::bigint;
 """
 
 

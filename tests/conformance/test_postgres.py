@@ -18,6 +18,7 @@ from fillwright.ports import Page, Place
 from fillwright.units import OrderId
 from tests.conformance.rigs import LEASE_S, PostgresRig, in_loop
 from tests.conformance.samples import accepted, new_order, walked, way_to
+from tests.conformance.test_webhooks import hook
 from tests.servers.postgres import PostgresServer
 
 PATIENCE_S: Final = 30.0
@@ -392,3 +393,22 @@ async def test_events_of_another_server_s_dump_are_the_log_s_beginning(rig: Post
         await store.create(new_order(accepted("o-3")))
         whole = await store.log(Place(0, 0), 10)
         assert [each.order_id for each in whole] == ["o-1", "o-2", "o-0", "o-3"]
+
+
+@in_loop
+async def test_a_webhook_goes_on_in_another_server_s_dump_where_it_was(rig: PostgresRig) -> None:
+    """Its place counts transactions of the other server as well: it may tell an event twice, and leaves none out."""
+    async with rig.open() as store, rig.sql() as sql:
+        for n in range(6):
+            await store.create(new_order(accepted(f"o-{n}")))
+        made = hook()
+        await store.webhooks.add(made, (await store.log(Place(0, 0), 10))[2].place, 20)
+        await sql.execute("UPDATE order_events SET txid = txid + (1::bigint << 60)")
+        await sql.execute("UPDATE webhooks SET place_transaction = place_transaction + (1::bigint << 60)")
+    async with rig.open() as store:
+        (follower,) = await store.webhooks.following(10)
+        assert [entry.order_id for entry in await store.log(follower.place, 10)] == ["o-3", "o-4", "o-5"]
+        await store.create(new_order(accepted("o-6")))
+        assert [entry.order_id for entry in await store.log(follower.place, 10)][-1] == "o-6"
+    async with rig.open() as store:
+        assert (await store.webhooks.following(10))[0].place == follower.place, "only where there is something to mend"

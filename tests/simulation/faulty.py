@@ -30,7 +30,7 @@ from fillwright.ports import (
     Stored,
     Switch,
 )
-from fillwright.units import Atoms, Mint, OrderId, Signature
+from fillwright.units import Atoms, Millis, Mint, OrderId, Signature
 from tests.simulation.faults import Dice, WorldChain
 
 T = TypeVar("T")
@@ -99,6 +99,9 @@ class FaultyStore:
 
     async def log_end(self) -> Place:
         return await self._faulty(self._inner.log_end)
+
+    async def log_since(self, at: Millis) -> Place:
+        return await self._faulty(lambda: self._inner.log_since(at))
 
     async def arm(self, account: str, seconds: int) -> Switch:
         return await self._faulty(lambda: self._inner.arm(account, seconds))

@@ -19,6 +19,7 @@ from fillwright.executor import Executor
 from fillwright.guard import GuardedVenue
 from fillwright.order import Recorded
 from fillwright.policy import Policy
+from fillwright.subscribers import Subscribers
 from fillwright.tokens import Tokens
 from fillwright.units import Millis
 from fillwright.wire.frames import news_of
@@ -110,7 +111,12 @@ class Host:
         )
         crew = Worker(worker, executor, queue, self._failed)
         self.engine = Engine(
-            executor=executor, queue=queue, worker=crew, entropy=random.randbytes, tokens=Tokens(TOKENS)
+            executor=executor,
+            queue=queue,
+            worker=crew,
+            entropy=random.randbytes,
+            tokens=Tokens(TOKENS),
+            subscribers=Subscribers(executor, self._store.webhooks, random.randbytes, allow_private=False),
         )
 
     async def run(self, left: Callable[["Host"], None]) -> None:

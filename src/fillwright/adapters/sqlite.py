@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from fillwright.access import Key, KeyId, Limits, Scope, Ticket
+from fillwright.adapters.sqlite_webhooks import SqliteWebhooks
 from fillwright.errors import Code, FillwrightError, Problem
 from fillwright.order import Event, Fill, Intent, Order, Recorded, Route, SignedTx, Stamped, Status, claim
 from fillwright.ports import Backlog, Clock, Conflict, Logged, NewOrder, Page, Place, Stored, Switch
@@ -96,6 +97,7 @@ class SqliteStore:
         self._pending: list[tuple[Callable[[], Any], asyncio.Future[Any]]] = []
         self._flushing: asyncio.Task[None] | None = None
         self.keys = SqliteKeys(self._read, self._write, self._writer)
+        self.webhooks = SqliteWebhooks(self._read, self._write, self._writer, clock)
 
     def close(self) -> None:
         self._write_thread.shutdown()
@@ -169,15 +171,22 @@ class SqliteStore:
     async def log(self, after: Place, limit: int) -> list[Logged]:
         # Writers take turns, and an id is one more than the last: by ids is by commits.
         sql = (
-            "SELECT e.id, o.account, e.order_id, e.seq FROM order_events e JOIN orders o ON o.id = e.order_id"
-            " WHERE e.id > ? ORDER BY e.id LIMIT ?"
+            "SELECT e.id, o.account, e.order_id, e.seq, e.status, e.event FROM order_events e"
+            " JOIN orders o ON o.id = e.order_id WHERE e.id > ? ORDER BY e.id LIMIT ?"
         )
-        rows = await self._read(sql, (after.id, limit))
-        return [Logged(Place(0, number), account, order_id, seq) for number, account, order_id, seq in rows]
+        return [Logged(Place(0, number), *rest) for number, *rest in await self._read(sql, (after.id, limit))]
 
     async def log_end(self) -> Place:
         ((last,),) = await self._read("SELECT coalesce(max(id), 0) FROM order_events", ())
         return Place(0, last)
+
+    async def log_since(self, at: Millis) -> Place:
+        before, beyond = 0, (await self.log_end()).id + 1
+        while beyond - before > 1:
+            middle = (before + beyond) // 2
+            ((since,),) = await self._read("SELECT at FROM order_events WHERE id >= ? ORDER BY id LIMIT 1", (middle,))
+            before, beyond = (before, middle) if since >= at else (middle, beyond)
+        return Place(0, before)
 
     async def arm(self, account: str, seconds: int) -> Switch:
         return await self._write(lambda: self._arm(account, seconds))

@@ -23,6 +23,7 @@ from fillwright.api.probes import Probes
 from fillwright.api.sockets import Sockets
 from fillwright.api.stream import Stream
 from fillwright.api.tickets import Tickets
+from fillwright.api.webhooks import Webhooks
 from fillwright.engine import Engine
 from fillwright.lab import Lab
 
@@ -40,6 +41,7 @@ def make_app(
     sockets = Sockets(SocketMetrics(registry))
     app.add_routes(Orders(engine).routes())
     app.add_routes(Markets(engine).routes())
+    app.add_routes(Webhooks(engine).routes())
     app.add_routes(Laboratory(engine, lab).routes())
     app.add_routes(Stream(engine, sockets).routes())
     events = Events(engine)

@@ -17,6 +17,7 @@ from fillwright.api.edge import json_response
 from fillwright.api.operations import ANY, CHANNELS, GUARDED, JSON, OPERATIONS, Answer, Channel, Form, Operation, Param
 from fillwright.api.pages import as_file
 from fillwright.api.problems import KINDS, PROBLEM_JSON, ProblemView
+from fillwright.api.webhooks import OrderMessage, PingMessage
 from fillwright.errors import RETRYABLE, Code
 
 Document: TypeAlias = dict[str, Any]
@@ -38,6 +39,7 @@ _SECURITY: Final[Document] = {
     "bearer": {"type": "http", "scheme": "bearer"},
     "header": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
 }
+_MESSAGES: Final = {"order": OrderMessage, "ping": PingMessage}
 _encode: Final = msgspec.json.Encoder().encode
 
 
@@ -77,7 +79,7 @@ class Documents:
 
 def openapi() -> Document:
     forms = [form for operation in OPERATIONS for form in _forms(operation)]
-    schemas, components = _schemas([ProblemView, *forms])
+    schemas, components = _schemas([ProblemView, OrderMessage, PingMessage, *forms])
     paths: Document = {}
     for operation in OPERATIONS:
         paths.setdefault(operation.path, {})[operation.method] = _operation(operation, schemas)
@@ -87,7 +89,25 @@ def openapi() -> Document:
         "servers": [{"url": "/"}],
         "tags": [{"name": name} for name in dict.fromkeys(operation.group for operation in OPERATIONS)],
         "paths": paths,
+        "webhooks": {name: _webhook(name, schemas[_name(kind)]) for name, kind in _MESSAGES.items()},
         "components": {"schemas": components, "headers": _HEADERS, "securitySchemes": _SECURITY},
+    }
+
+
+def _webhook(name: str, schema: Document) -> Document:
+    """What a receiver is sent (standardwebhooks.com)."""
+    return {
+        "post": {
+            "operationId": f"{name}Message",
+            "tags": ["webhooks"],
+            "summary": "Signed, at least once; webhook-id stays the same when it is sent again",
+            "parameters": [
+                {"name": each, "in": "header", "required": True, "schema": {"type": "string"}}
+                for each in ("webhook-id", "webhook-timestamp", "webhook-signature")
+            ],
+            "requestBody": {"required": True, "content": {JSON: {"schema": schema}}},
+            "responses": {"2XX": {"description": "Taken."}, "410": {"description": "Send no more."}},
+        }
     }
 
 

@@ -30,13 +30,24 @@ from fillwright.api.shapes import (
     LegacyRequest,
     OrderRequest,
     Ping,
+    ReplayRequest,
     Submit,
     Subscribe,
     Unsubscribe,
+    WebhookChange,
+    WebhookRequest,
 )
 from fillwright.api.sockets import ErrorFrame, ShutdownFrame
 from fillwright.api.stream import Ack, Heartbeat, Snapshot, Subscribed
 from fillwright.api.tickets import TicketView
+from fillwright.api.webhooks import (
+    DeliveryPage,
+    MessageView,
+    ReplayView,
+    WebhookList,
+    WebhookSecretView,
+    WebhookView,
+)
 from fillwright.dialects import QuotesFrame, SpokenFrame
 from fillwright.errors import Code
 from fillwright.lab import Audit, FaultPlan, Killed
@@ -111,6 +122,7 @@ _FILTER: Final = (
     Code.TOKEN_UNKNOWN,
     Code.TOKEN_SAME,
 )
+_UNFILTERED: Final = (Code.VALIDATION_UNKNOWN_FIELD, Code.VALIDATION_CONTRADICTION)
 _CHANGE: Final = (Code.REQUEST_ORIGIN_REFUSED,)
 _BODY: Final = (
     *_CHANGE,
@@ -141,10 +153,19 @@ _ROUTE: Final = (
     Code.POOL_LIQUIDITY,
 )
 _ONE: Final = (*_STORE, Code.ORDER_NOT_FOUND)
+_HOOK: Final = (*_STORE, Code.WEBHOOK_NOT_FOUND)
+_HOOK_BODY: Final = (
+    *_CHANGE,
+    Code.REQUEST_TOO_LARGE,
+    Code.REQUEST_UNSUPPORTED_MEDIA,
+    Code.VALIDATION_FAILED,
+    Code.VALIDATION_UNKNOWN_FIELD,
+)
 
 # --- parameters -------------------------------------------------------------------------------------------
 
 _ID: Final = Param(name="id", place="path", what="The order's id.", required=True)
+_HOOK_ID: Final = Param(name="id", place="path", what="The webhook's id.", required=True)
 _PAIR: Final = Param(name="pair", what="BASE/QUOTE, in either order of trade.")
 _VENUE: Final = Param(name="venue", what="Only this venue.")
 _AFTER: Final = Param(
@@ -200,6 +221,29 @@ def _cancel(method: str, path: str, name: str) -> Operation:
             Answer(status=202, what="In flight; the chain decides (`outcomeKnownBy`).", forms=(OrderView,)),
         ),
         problems=(*_ONE, *_CHANGE, Code.CANCEL_TOO_LATE),
+    )
+
+
+def _of_hook(
+    method: str,
+    name: str,
+    operation: str,
+    summary: str,
+    answer: Answer,
+    *codes: Code,
+    takes: type | None = None,
+    params: tuple[Param, ...] = (),
+) -> Operation:
+    return Operation(
+        method=method,
+        path=f"/v1/webhooks/{{id}}{name}",
+        id=operation,
+        group="webhooks",
+        summary=summary,
+        params=(_HOOK_ID, *params),
+        takes=takes,
+        answers=(answer,),
+        problems=(*_HOOK, *codes),
     )
 
 
@@ -303,6 +347,92 @@ OPERATIONS: Final = (
             ),
             Param(name="Last-Event-ID", place="header", what="The same, as browsers resume.", schema=_PLACE),
         ),
+    ),
+    Operation(
+        method="post",
+        path="/v1/webhooks",
+        id="addWebhook",
+        group="webhooks",
+        summary="Be told events by signed messages (Standard Webhooks), from now on",
+        params=(_KEY,),
+        takes=WebhookRequest,
+        answers=(
+            Answer(
+                status=201,
+                what="Made. The secret is shown here only.",
+                forms=(WebhookSecretView,),
+                headers=("Location",),
+                leads_to=("getWebhook", "changeWebhook", "removeWebhook"),
+            ),
+            Answer(status=200, what="Made earlier, by the same request.", forms=(WebhookSecretView,), headers=_PLACED),
+        ),
+        problems=(
+            *_HOOK_BODY,
+            *_STORE,
+            Code.WEBHOOK_LIMIT,
+            Code.WEBHOOK_URL_REFUSED,
+            Code.IDEMPOTENCY_KEY_REUSED,
+        ),
+    ),
+    _get("/v1/webhooks", "listWebhooks", "webhooks", "All of the account", WebhookList, *_STORE, *_UNFILTERED),
+    _of_hook("get", "", "getWebhook", "One webhook", _ok(WebhookView)[0]),
+    _of_hook(
+        "patch",
+        "",
+        "changeWebhook",
+        "Change, disable or enable it; one that is enabled again is told what happens from then on",
+        _ok(WebhookView)[0],
+        *_HOOK_BODY,
+        Code.WEBHOOK_URL_REFUSED,
+        Code.STORE_CONFLICT,
+        takes=WebhookChange,
+    ),
+    _of_hook(
+        "delete",
+        "",
+        "removeWebhook",
+        "Remove it with its deliveries",
+        Answer(status=204, what="It is gone.", forms=(None,)),
+        *_CHANGE,
+    ),
+    _of_hook(
+        "post",
+        "/secret",
+        "rotateWebhookSecret",
+        "A new secret; the one before it signs beside it for 24 hours",
+        Answer(status=200, what="The new one is shown here only.", forms=(WebhookSecretView,)),
+        *_CHANGE,
+        Code.STORE_CONFLICT,
+    ),
+    _of_hook(
+        "post",
+        "/test",
+        "testWebhook",
+        "Send it a ping",
+        Answer(status=202, what="Its fate is among the deliveries.", forms=(MessageView,)),
+        *_CHANGE,
+        Code.WEBHOOK_DISABLED,
+    ),
+    _of_hook(
+        "post",
+        "/replay",
+        "replayWebhook",
+        "Send messages again, under the ids that they had: of an order, since a time, or those that failed",
+        Answer(status=202, what="They are on their way.", forms=(ReplayView,)),
+        *_HOOK_BODY,
+        Code.WEBHOOK_DISABLED,
+        Code.ORDER_NOT_FOUND,
+        takes=ReplayRequest,
+    ),
+    _of_hook(
+        "get",
+        "/deliveries",
+        "listDeliveries",
+        "What was sent and what became of it, newest first",
+        _ok(DeliveryPage)[0],
+        *_UNFILTERED,
+        Code.VALIDATION_FAILED,
+        params=_LISTING[-2:],
     ),
     _get("/v1/pools", "listPools", "market", "Pools with state and age", PoolList, *_FILTER, params=(_PAIR, _VENUE)),
     Operation(

@@ -10,8 +10,10 @@ import msgspec
 from msgspec import Meta
 
 from fillwright.api.orders import TIMEOUT_S_MAX
+from fillwright.api.webhooks import EVENTS
 from fillwright.lab import DELAY_MS_MAX, LOST_PCT_MAX
 from fillwright.order import Mode, OrderType, Side
+from fillwright.webhooks import DESCRIPTION_MAX, URL_MAX
 from fillwright.wire.requests import CLIENT_ID_MAX, SLIPPAGE_BPS_MAX, TAG_MAX
 
 _VISIBLE: Final = "^[!-~]([ -~]*[!-~])?$"
@@ -77,6 +79,37 @@ class CancelAllRequest(_Sent, frozen=True, kw_only=True):
 
 class CancelAfterRequest(_Sent, frozen=True, kw_only=True):
     timeout_seconds: Annotated[Any, _whole(0, TIMEOUT_S_MAX, "0 disarms.")]
+
+
+_HookUrl = Annotated[
+    str, Meta(min_length=1, max_length=URL_MAX, pattern=r"^https?://[!-~]+$", description="Where messages are posted.")
+]
+_HookEvents = Annotated[
+    list[Annotated[str, Meta(extra_json_schema={"enum": sorted(EVENTS)})]],
+    Meta(max_length=32, extra_json_schema={"uniqueItems": True}, description="Statuses and causes; empty: all."),
+]
+_HookText = Annotated[str, _text(DESCRIPTION_MAX, "Yours.")]
+
+
+class WebhookRequest(_Sent, frozen=True, kw_only=True):
+    url: _HookUrl
+    events: _HookEvents | None = None
+    description: _HookText | None = None
+
+
+class WebhookChange(_Sent, frozen=True, kw_only=True):
+    url: _HookUrl | None = None
+    events: _HookEvents | None = None
+    description: _HookText | None = None
+    enabled: bool | None = None
+
+
+class ReplayRequest(_Sent, frozen=True, kw_only=True):
+    """Exactly one of them."""
+
+    since: Annotated[str, Meta(description="RFC 3339 or epoch milliseconds, as text.")] | None = None
+    order_id: Annotated[str, Meta(max_length=64)] | None = None
+    only_failed: bool | None = None
 
 
 class FaultsRequest(_Sent, frozen=True, kw_only=True):

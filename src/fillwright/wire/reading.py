@@ -154,6 +154,13 @@ class Fields:
         self.blame(name, f"must be a whole number from {least} to {most}")
         return None
 
+    def flag(self, name: str) -> bool | None:
+        value = self._take(name)
+        if value is None or isinstance(value, bool):
+            return value
+        self.blame(name, "must be true or false")
+        return None
+
     def amount(self, name: str, decimals: int) -> Atoms | None:
         value = self._take(name)
         if value is None:

@@ -66,13 +66,21 @@ async def migrate(connection: Connection) -> None:
                 )
 
 
+_FOLLOWERS: Final = (
+    "UPDATE webhooks w SET place_transaction = 0, place_id = coalesce((SELECT min(e.id) FROM order_events e"
+    " WHERE (e.txid, e.id) > (w.place_transaction, w.place_id)), w.place_id + 1) - 1 WHERE EXISTS"
+    " (SELECT 1 FROM order_events WHERE txid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint)"
+)
 _FOREIGN: Final = "UPDATE order_events SET txid = 0 WHERE txid >= pg_snapshot_xmax(pg_current_snapshot())::text::bigint"
 
 
 async def adopt(connection: Connection) -> None:
     """Events that came with a dump from another server have its transactions' numbers: those ahead of this one's would
-    count as unfinished. They become the log's beginning instead, in the order of their ids."""
-    await connection.execute(_FOREIGN)
+    count as unfinished. They become the log's beginning instead, in the order of their ids; webhooks go on there, and
+    may tell some events again."""
+    async with connection.transaction():
+        await connection.execute(_FOLLOWERS)
+        await connection.execute(_FOREIGN)
 
 
 def _scripts() -> dict[int, tuple[str, str]]:

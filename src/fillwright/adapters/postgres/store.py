@@ -23,11 +23,12 @@ from fillwright.adapters.postgres.link import (
 )
 from fillwright.adapters.postgres.rows import ORDER, conditions, order_of, stamped_of
 from fillwright.adapters.postgres.schema import adopt, migrate, require_durable
+from fillwright.adapters.postgres.webhooks import PostgresWebhooks
 from fillwright.adapters.postgres.writer import Writer
 from fillwright.errors import Code, FillwrightError
 from fillwright.order import Order, Recorded, Stamped
 from fillwright.ports import Backlog, Conflict, Logged, NewOrder, Page, Place, Stored, Switch
-from fillwright.units import OrderId
+from fillwright.units import Millis, OrderId
 
 _READERS: Final = 4
 _MIGRATION_S: Final = 600.0
@@ -49,10 +50,15 @@ _FIRED: Final = f"SELECT account, fires_at FROM switches WHERE fires_at <= {NOW_
 # of an order keep their order: each was made from the one before, once that was committed, so its transaction is later.
 _COMPLETE: Final = "e.txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigint"
 _LOG: Final = (
-    "SELECT e.txid, e.id, o.account, e.order_id, e.seq FROM order_events e JOIN orders o ON o.id = e.order_id"
+    "SELECT e.txid, e.id, o.account, e.order_id, e.seq, e.status, e.event FROM order_events e"
+    " JOIN orders o ON o.id = e.order_id"
     f" WHERE (e.txid, e.id) > ($1::bigint, $2::bigint) AND {_COMPLETE} ORDER BY e.txid, e.id LIMIT $3"
 )
 _LOG_END: Final = f"SELECT e.txid, e.id FROM order_events e WHERE {_COMPLETE} ORDER BY e.txid DESC, e.id DESC LIMIT 1"
+_LOG_AT: Final = (
+    "SELECT e.txid, e.created_at FROM order_events e WHERE (e.txid, e.id) > ($1::bigint, 0::bigint)"
+    " ORDER BY e.txid, e.id LIMIT 1"
+)
 _HISTORY: Final = (
     "SELECT e.seq, e.created_at, e.payload FROM orders o JOIN order_events e ON e.order_id = o.id"
     " WHERE o.id = $1 AND o.account = $2 ORDER BY e.seq"
@@ -68,6 +74,7 @@ class PostgresStore:
         self._writer = writer
         self._lease_s = lease_s
         self.keys = PostgresKeys(self._read)
+        self.webhooks = PostgresWebhooks(self._read, self._read_after)
 
     @classmethod
     async def open(cls, url: str, *, lease_s: float, allow_unsafe: bool = False) -> "PostgresStore":
@@ -158,6 +165,14 @@ class PostgresStore:
         rows = await self._read(_LOG_END)
         return Place(*rows[0]) if rows else Place(0, 0)
 
+    async def log_since(self, at: Millis) -> Place:
+        before, beyond = 0, (await self.log_end()).transaction + 1
+        while beyond - before > 1:
+            middle = (before + beyond) // 2
+            ((transaction, since),) = await self._read(_LOG_AT, middle)
+            before, beyond = (before, middle) if since >= at else (transaction, beyond)
+        return Place(before, 0)
+
     async def arm(self, account: str, seconds: int) -> Switch:
         switch: Switch = await self._writer.write(Arm(account, seconds))
         return switch
@@ -176,6 +191,15 @@ class PostgresStore:
     async def _read(self, sql: str, *values: Any) -> list[asyncpg.Record]:
         try:
             async with self._pool.acquire(timeout=ACQUIRE_S) as connection:
+                return await connection.fetch(sql, *values)
+        except FOREIGN as error:
+            raise translated(error) from error
+
+    async def _read_after(self, first: Sequence[Any], sql: str, *values: Any) -> list[asyncpg.Record]:
+        """The same, in one transaction with a statement before it."""
+        try:
+            async with self._pool.acquire(timeout=ACQUIRE_S) as connection, connection.transaction():
+                await connection.execute(*first)
                 return await connection.fetch(sql, *values)
         except FOREIGN as error:
             raise translated(error) from error
