@@ -352,4 +352,6 @@ def _as_sqlite3() -> Iterator[None]:
     except (apsw.CorruptError, apsw.NotADBError) as error:
         raise sqlite3.DatabaseError(*error.args) from error
     except apsw.Error as error:
-        raise sqlite3.OperationalError(*error.args) from error
+        raised = sqlite3.OperationalError(*error.args)
+        raised.sqlite_errorcode = getattr(error, "extendedresult", sqlite3.SQLITE_ERROR)
+        raise raised from error

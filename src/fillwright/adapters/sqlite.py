@@ -28,6 +28,8 @@ from fillwright.units import Atoms, Millis, OrderId, Signature
 T = TypeVar("T")
 _BATCH_MAX: Final = 512
 _LOCK_TIMEOUT_S: Final = 5.0
+_PRIMARY: Final = 0xFF
+"""The part of an extended error code that says which error it is."""
 _WAL_TRIES: Final = 100
 _WAL_TRY_S: Final = 0.05
 _WAL_PAGES: Final = 8_000
@@ -449,7 +451,7 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
             connection.execute("PRAGMA journal_mode = WAL")
             return
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or not tries_left:
+            if error.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_BUSY or not tries_left:
                 raise
             time.sleep(_WAL_TRY_S)
 
