@@ -11,21 +11,12 @@ from typing import Any, Final
 
 import msgspec
 
+from fillwright.adapters.webhook_rows import DELIVERY, HOOK, HOOK_SIZE, delivery_of, webhook_of
 from fillwright.ports import Clock, Due, Follower, Place
-from fillwright.units import OrderId
-from fillwright.webhooks import Delivery, Message, MessageId, Off, Outcome, Secret, State, Webhook, WebhookId
+from fillwright.webhooks import Delivery, Message, Outcome, State, Webhook, WebhookId
 
-_HOOK: Final = (
-    "w.id, w.account, w.url, w.events, w.description, w.secrets, w.off, w.failing_since, w.created_at,"
-    " w.idempotency_key, w.fingerprint, w.revision"
-)
-_HOOK_SIZE: Final = 12
-_DELIVERY: Final = (
-    "d.id, d.webhook_id, d.type, d.order_id, d.seq, d.number, d.claim, d.state, d.tries, d.status, d.error,"
-    " d.created_at, d.tried_at, d.due_at"
-)
 _FOLLOWING: Final = (
-    f"SELECT w.place_transaction, w.place_id, {_HOOK} FROM webhooks w WHERE w.off IS NULL AND NOT EXISTS (SELECT 1"
+    f"SELECT w.place_transaction, w.place_id, {HOOK} FROM webhooks w WHERE w.off IS NULL AND NOT EXISTS (SELECT 1"
     " FROM webhook_deliveries d WHERE d.webhook_id = w.id AND d.due_at IS NOT NULL LIMIT 1 OFFSET ?) ORDER BY w.id"
 )
 _ADD: Final = (
@@ -68,7 +59,7 @@ _TAKE: Final = (
     " leased_until = :until WHERE number = :number"
 )
 _TAKEN: Final = (
-    f"SELECT {_HOOK}, {_DELIVERY} FROM webhook_deliveries d JOIN webhooks w ON w.id = d.webhook_id WHERE d.number = ?"
+    f"SELECT {HOOK}, {DELIVERY} FROM webhook_deliveries d JOIN webhooks w ON w.id = d.webhook_id WHERE d.number = ?"
 )
 _SETTLE: Final = (
     "UPDATE webhook_deliveries SET state = :state, status = :status, error = :error, due_at = :due_at,"
@@ -92,7 +83,6 @@ _FORGET: Final = (
     " ON w.id = d.webhook_id WHERE d.created_at < ? AND (d.due_at IS NULL OR w.off IS NOT NULL) LIMIT ?)"
 )
 _encode: Final = msgspec.json.Encoder().encode
-_secrets_of: Final = msgspec.json.Decoder(tuple[Secret, ...]).decode
 
 
 class SqliteWebhooks:
@@ -117,13 +107,13 @@ class SqliteWebhooks:
         return found
 
     async def of(self, account: str) -> list[Webhook]:
-        sql = f"SELECT {_HOOK} FROM webhooks w WHERE w.account = ? ORDER BY w.created_at, w.id"
-        return [_webhook(row) for row in await self._read(sql, (account,))]
+        sql = f"SELECT {HOOK} FROM webhooks w WHERE w.account = ? ORDER BY w.created_at, w.id"
+        return [webhook_of(row) for row in await self._read(sql, (account,))]
 
     async def get(self, account: str, webhook_id: WebhookId) -> Webhook | None:
-        sql = f"SELECT {_HOOK} FROM webhooks w WHERE w.account = ? AND w.id = ?"
+        sql = f"SELECT {HOOK} FROM webhooks w WHERE w.account = ? AND w.id = ?"
         rows = await self._read(sql, (account, webhook_id))
-        return _webhook(rows[0]) if rows else None
+        return webhook_of(rows[0]) if rows else None
 
     async def change(self, after: Webhook, place: Place | None = None) -> bool:
         values = (
@@ -144,7 +134,7 @@ class SqliteWebhooks:
 
     async def following(self, waiting_max: int) -> list[Follower]:
         rows = await self._read(_FOLLOWING, (waiting_max - 1,))
-        return [Follower(_webhook(row), Place(transaction, number)) for transaction, number, *row in rows]
+        return [Follower(webhook_of(row), Place(transaction, number)) for transaction, number, *row in rows]
 
     async def advance(
         self, webhook_ids: Sequence[WebhookId], before: Place, after: Place, messages: Sequence[Message]
@@ -161,10 +151,10 @@ class SqliteWebhooks:
         self, account: str, webhook_id: WebhookId, limit: int, before: int | None = None
     ) -> list[Delivery]:
         sql = (
-            f"SELECT {_DELIVERY} FROM webhook_deliveries d JOIN webhooks w ON w.id = d.webhook_id"
+            f"SELECT {DELIVERY} FROM webhook_deliveries d JOIN webhooks w ON w.id = d.webhook_id"
             " WHERE w.account = ?1 AND w.id = ?2 AND (?3 IS NULL OR d.number < ?3) ORDER BY d.number DESC LIMIT ?4"
         )
-        return [_delivery(row) for row in await self._read(sql, (account, webhook_id, before, limit))]
+        return [delivery_of(row) for row in await self._read(sql, (account, webhook_id, before, limit))]
 
     async def take(self, limit: int, each: int, without: Sequence[WebhookId], lease_s: float) -> list[Due]:
         values = (self._clock.now(), each, json.dumps(list(without)), limit)
@@ -188,10 +178,10 @@ class SqliteWebhooks:
 
     def _add(self, webhook: Webhook, place: Place, limit: int) -> Webhook | None:
         if webhook.idempotency_key is not None:
-            by_key = f"SELECT {_HOOK} FROM webhooks w WHERE w.account = ? AND w.idempotency_key = ?"
+            by_key = f"SELECT {HOOK} FROM webhooks w WHERE w.account = ? AND w.idempotency_key = ?"
             row = self._writer.execute(by_key, (webhook.account, webhook.idempotency_key)).fetchone()
             if row is not None:
-                return _webhook(row)
+                return webhook_of(row)
         count = "SELECT count(*) FROM webhooks WHERE account = ?"
         if self._writer.execute(count, (webhook.account,)).fetchone()[0] >= limit:
             return None
@@ -238,7 +228,7 @@ class SqliteWebhooks:
         for (number,) in self._writer.execute(_DUE, values).fetchall():
             self._writer.execute(_TAKE, {"now": now, "until": until, "number": number})
             row = self._writer.execute(_TAKEN, (number,)).fetchone()
-            taken.append(Due(_delivery(row[_HOOK_SIZE:]), _webhook(row[:_HOOK_SIZE])))
+            taken.append(Due(delivery_of(row[HOOK_SIZE:]), webhook_of(row[:HOOK_SIZE])))
         return taken
 
     def _settle(self, delivery: Delivery, outcome: Outcome, failing_s_max: int) -> Webhook | None:
@@ -263,47 +253,11 @@ class SqliteWebhooks:
         why = {"gone": outcome.gone, "webhook": webhook_id, "since": now - failing_s_max * 1_000}
         if not self._writer.execute(_DISABLE, why).rowcount:
             return None
-        return _webhook(
-            self._writer.execute(f"SELECT {_HOOK} FROM webhooks w WHERE w.id = ?", (webhook_id,)).fetchone()
+        return webhook_of(
+            self._writer.execute(f"SELECT {HOOK} FROM webhooks w WHERE w.id = ?", (webhook_id,)).fetchone()
         )
 
     async def _change(self, sql: str, values: Any) -> int:
         """Rows that one statement changed."""
         count: int = await self._write(lambda: self._writer.execute(sql, values).rowcount)
         return count
-
-
-def _webhook(row: Sequence[Any]) -> Webhook:
-    webhook_id, account, url, events, description, secrets, off, failing, created_at, key, fingerprint, revision = row
-    return Webhook(
-        id=WebhookId(webhook_id),
-        account=account,
-        url=url,
-        events=frozenset(events.split()),
-        description=description,
-        secrets=_secrets_of(secrets),
-        off=None if off is None else Off(off),
-        failing_since=failing,
-        created_at=created_at,
-        idempotency_key=key,
-        fingerprint=fingerprint,
-        revision=revision,
-    )
-
-
-def _delivery(row: Sequence[Any]) -> Delivery:
-    message_id, webhook_id, kind, order_id, seq, number, claim, state, tries, status, error, *times = row
-    created_at, tried_at, due_at = times
-    order = None if order_id is None else OrderId(order_id)
-    return Delivery(
-        message=Message(MessageId(message_id), WebhookId(webhook_id), kind, order, seq),
-        number=number,
-        claim=claim,
-        state=State(state),
-        tries=tries,
-        status=status,
-        error=error,
-        created_at=created_at,
-        tried_at=tried_at,
-        due_at=due_at,
-    )

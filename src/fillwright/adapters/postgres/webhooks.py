@@ -11,27 +11,18 @@ import asyncpg
 import msgspec
 
 from fillwright.adapters.postgres.batch import NOW_MS
+from fillwright.adapters.webhook_rows import DELIVERY, HOOK, HOOK_SIZE, delivery_of, webhook_of
 from fillwright.ports import Due, Follower, Place
-from fillwright.units import OrderId
-from fillwright.webhooks import Delivery, Message, MessageId, Off, Outcome, Secret, State, Webhook, WebhookId
+from fillwright.webhooks import Delivery, Message, Outcome, State, Webhook, WebhookId
 
-_HOOK: Final = (
-    "w.id, w.account, w.url, w.events, w.description, w.secrets, w.off, w.failing_since, w.created_at,"
-    " w.idempotency_key, w.fingerprint, w.revision"
-)
-_HOOK_SIZE: Final = 12
-_DELIVERY: Final = (
-    "d.id, d.webhook_id, d.type, d.order_id, d.seq, d.number, d.claim, d.state, d.tries, d.status, d.error,"
-    " d.created_at, d.tried_at, d.due_at"
-)
 _ONE_BY_ONE: Final = "SELECT pg_advisory_xact_lock(hashtextextended('webhooks of ' || $1, 0))"
-_BY_KEY: Final = f"SELECT {_HOOK} FROM webhooks w WHERE w.account = $1 AND w.idempotency_key = $2"
+_BY_KEY: Final = f"SELECT {HOOK} FROM webhooks w WHERE w.account = $1 AND w.idempotency_key = $2"
 _ADD: Final = (
     "INSERT INTO webhooks AS w (id, account, url, events, description, secrets, off, failing_since, created_at,"
     " idempotency_key, fingerprint, revision, place_transaction, place_id)"
     " SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14"
     " WHERE (SELECT count(*) FROM webhooks WHERE account = $2) < $15"
-    f" ON CONFLICT (account, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING RETURNING {_HOOK}"
+    f" ON CONFLICT (account, idempotency_key) WHERE idempotency_key IS NOT NULL DO NOTHING RETURNING {HOOK}"
 )
 _CHANGE: Final = (
     "UPDATE webhooks SET url = $1, events = $2, description = $3, secrets = $4, off = $5, failing_since = $6,"
@@ -43,7 +34,7 @@ _REWIND: Final = (
     " AND (place_transaction, place_id) > ($3::bigint, $4::bigint)"
 )
 _FOLLOWING: Final = (
-    f"SELECT w.place_transaction, w.place_id, {_HOOK} FROM webhooks w WHERE w.off IS NULL AND NOT EXISTS (SELECT 1"
+    f"SELECT w.place_transaction, w.place_id, {HOOK} FROM webhooks w WHERE w.off IS NULL AND NOT EXISTS (SELECT 1"
     " FROM webhook_deliveries d WHERE d.webhook_id = w.id AND d.due_at IS NOT NULL OFFSET $1) ORDER BY w.id"
 )
 # What is being sent just now need not be sent once more.
@@ -67,7 +58,7 @@ _REVIVE: Final = (
     f" AND coalesce(leased_until, 0) <= {NOW_MS} RETURNING 1"
 )
 _DELIVERIES: Final = (
-    f"SELECT {_DELIVERY} FROM webhook_deliveries d JOIN webhooks w ON w.id = d.webhook_id"
+    f"SELECT {DELIVERY} FROM webhook_deliveries d JOIN webhooks w ON w.id = d.webhook_id"
     " WHERE w.account = $1 AND w.id = $2 AND ($3::bigint IS NULL OR d.number < $3) ORDER BY d.number DESC LIMIT $4"
 )
 # Each webhook's own few, so that a long queue of one does not hide the others; what another process is just taking is
@@ -79,7 +70,7 @@ _TAKE: Final = (
     " WHERE w.off IS NULL AND w.id <> ALL ($3::text[]) ORDER BY d.due_at, d.number LIMIT $1)"
     f" UPDATE webhook_deliveries d SET claim = claim + 1, tries = tries + 1, tried_at = {NOW_MS},"
     f" due_at = {NOW_MS} + $4, leased_until = {NOW_MS} + $4 FROM due, webhooks w"
-    f" WHERE d.number = due.number AND w.id = d.webhook_id RETURNING {_HOOK}, {_DELIVERY}"
+    f" WHERE d.number = due.number AND w.id = d.webhook_id RETURNING {HOOK}, {DELIVERY}"
 )
 # The parts of one statement see the rows as they were before it: each changes rows that the others leave alone.
 _SETTLE: Final = (
@@ -95,7 +86,7 @@ _SETTLE: Final = (
     " revision = w.revision + CASE WHEN w.off IS NULL AND ($8::boolean OR (w.failing_since <="
     f" {NOW_MS} - $9::bigint) IS TRUE) THEN 1 ELSE 0 END"
     " FROM settled s, webhooks before WHERE w.id = s.webhook_id AND before.id = w.id AND NOT $7::boolean"
-    f" RETURNING before.off AS off_before, {_HOOK})"
+    f" RETURNING before.off AS off_before, {HOOK})"
     " SELECT * FROM failing WHERE off IS NOT NULL AND off_before IS NULL"
 )
 _OLDEST: Final = (
@@ -108,7 +99,6 @@ _FORGET: Final = (
     " LIMIT $2) RETURNING 1"
 )
 _encode: Final = msgspec.json.Encoder().encode
-_secrets_of: Final = msgspec.json.Decoder(tuple[Secret, ...]).decode
 Ask = Callable[..., Awaitable[list[asyncpg.Record]]]
 
 
@@ -131,16 +121,16 @@ class PostgresWebhooks:
         rows = await self._ask_after((_ONE_BY_ONE, webhook.account), _ADD, *values)
         if not rows and webhook.idempotency_key is not None:
             rows = await self._ask(_BY_KEY, webhook.account, webhook.idempotency_key)
-        return _webhook(rows[0]) if rows else None
+        return webhook_of(rows[0]) if rows else None
 
     async def of(self, account: str) -> list[Webhook]:
-        sql = f"SELECT {_HOOK} FROM webhooks w WHERE w.account = $1 ORDER BY w.created_at, w.id"
-        return [_webhook(row) for row in await self._ask(sql, account)]
+        sql = f"SELECT {HOOK} FROM webhooks w WHERE w.account = $1 ORDER BY w.created_at, w.id"
+        return [webhook_of(row) for row in await self._ask(sql, account)]
 
     async def get(self, account: str, webhook_id: WebhookId) -> Webhook | None:
-        sql = f"SELECT {_HOOK} FROM webhooks w WHERE w.account = $1 AND w.id = $2"
+        sql = f"SELECT {HOOK} FROM webhooks w WHERE w.account = $1 AND w.id = $2"
         rows = await self._ask(sql, account, webhook_id)
-        return _webhook(rows[0]) if rows else None
+        return webhook_of(rows[0]) if rows else None
 
     async def change(self, after: Webhook, place: Place | None = None) -> bool:
         values = (
@@ -161,7 +151,7 @@ class PostgresWebhooks:
 
     async def following(self, waiting_max: int) -> list[Follower]:
         rows = await self._ask(_FOLLOWING, waiting_max - 1)
-        return [Follower(_webhook(row), Place(transaction, number)) for transaction, number, *row in rows]
+        return [Follower(webhook_of(row), Place(transaction, number)) for transaction, number, *row in rows]
 
     async def advance(
         self, webhook_ids: Sequence[WebhookId], before: Place, after: Place, messages: Sequence[Message]
@@ -178,11 +168,11 @@ class PostgresWebhooks:
     async def deliveries(
         self, account: str, webhook_id: WebhookId, limit: int, before: int | None = None
     ) -> list[Delivery]:
-        return [_delivery(row) for row in await self._ask(_DELIVERIES, account, webhook_id, before, limit)]
+        return [delivery_of(row) for row in await self._ask(_DELIVERIES, account, webhook_id, before, limit)]
 
     async def take(self, limit: int, each: int, without: Sequence[WebhookId], lease_s: float) -> list[Due]:
         rows = await self._ask(_TAKE, limit, each, list(without), round(lease_s * 1_000))
-        taken = [Due(_delivery(tuple(row)[_HOOK_SIZE:]), _webhook(tuple(row)[:_HOOK_SIZE])) for row in rows]
+        taken = [Due(delivery_of(tuple(row)[HOOK_SIZE:]), webhook_of(tuple(row)[:HOOK_SIZE])) for row in rows]
         return sorted(taken, key=lambda due: due.delivery.number)
 
     async def settle(self, delivery: Delivery, outcome: Outcome, failing_s_max: int) -> Webhook | None:
@@ -194,7 +184,7 @@ class PostgresWebhooks:
             *(delivery.number, delivery.claim, state, outcome.status, outcome.error, pause_ms),
             *(outcome.delivered, outcome.gone, failing_s_max * 1_000),
         )
-        return _webhook(tuple(rows[0])[1:]) if rows else None
+        return webhook_of(tuple(rows[0])[1:]) if rows else None
 
     async def oldest_s(self) -> float:
         rows = await self._ask(_OLDEST)
@@ -211,40 +201,4 @@ def _arrays(messages: Sequence[Message]) -> tuple[list[Any], ...]:
         [each.type for each in messages],
         [each.order_id for each in messages],
         [each.seq for each in messages],
-    )
-
-
-def _webhook(row: asyncpg.Record | Sequence[Any]) -> Webhook:
-    webhook_id, account, url, events, description, secrets, off, failing, created_at, key, fingerprint, revision = row
-    return Webhook(
-        id=WebhookId(webhook_id),
-        account=account,
-        url=url,
-        events=frozenset(events.split()),
-        description=description,
-        secrets=_secrets_of(secrets),
-        off=None if off is None else Off(off),
-        failing_since=failing,
-        created_at=created_at,
-        idempotency_key=key,
-        fingerprint=fingerprint,
-        revision=revision,
-    )
-
-
-def _delivery(row: asyncpg.Record | Sequence[Any]) -> Delivery:
-    message_id, webhook_id, kind, order_id, seq, number, claim, state, tries, status, error, *times = row
-    created_at, tried_at, due_at = times
-    order = None if order_id is None else OrderId(order_id)
-    return Delivery(
-        message=Message(MessageId(message_id), WebhookId(webhook_id), kind, order, seq),
-        number=number,
-        claim=claim,
-        state=State(state),
-        tries=tries,
-        status=status,
-        error=error,
-        created_at=created_at,
-        tried_at=tried_at,
-        due_at=due_at,
     )
