@@ -9,8 +9,9 @@ import sys
 
 import uvloop
 
-from tests.chaos.campaign import Plan, run
+from tests.chaos.campaign import Plan, Result, run
 from tests.chaos.report import report
+from tests.progress import Bar
 
 
 def main() -> int:
@@ -25,9 +26,19 @@ def main() -> int:
         seconds=args.seconds, seed=args.seed, rate=args.rate, chain=args.chain, with_redis=not args.without_redis
     )
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        result = runner.run(run(plan))
+        result = runner.run(_shown(plan))
     print("\n".join(report(result)))
     return 1 if result.findings.counts else 0
+
+
+async def _shown(plan: Plan) -> Result:
+    """The campaign, and on a terminal how far its time under fire is. What comes before and after takes its own."""
+    bar, campaign = Bar(plan.seconds, "under fire"), asyncio.create_task(run(plan))
+    began = asyncio.get_running_loop().time()
+    while not campaign.done():
+        bar.show(asyncio.get_running_loop().time() - began)
+        await asyncio.wait([campaign], timeout=1)
+    return await campaign
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from collections import Counter
 from functools import partial
 
 from tests.power.campaign import CUTS_PER_DISK, Kind, Outcome, run_disk
+from tests.progress import Bar
 
 BIG = 1_000
 """So many cuts must have met every kind of strike."""
@@ -25,9 +26,10 @@ def main() -> int:
         for kind, cuts in sizes.items():
             began = time.monotonic()
             seeds = [asked.seed] if asked.seed is not None else range(max(1, -(-cuts // CUTS_PER_DISK)))
-            total = Outcome()
-            for outcome in pool.imap_unordered(partial(run_disk, kind=kind), seeds):
+            total, bar = Outcome(), Bar(len(seeds), f"{kind}: disks")
+            for done, outcome in enumerate(pool.imap_unordered(partial(run_disk, kind=kind), seeds), 1):
                 total.add(outcome)
+                bar.show(done, f"{total.cuts} cuts")
             _tell(kind, total, time.monotonic() - began)
             broken |= _is_broken(kind, total, is_big=total.cuts >= BIG)
     return 1 if broken else 0

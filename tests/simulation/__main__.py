@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
+from tests.progress import Bar
 from tests.simulation.faults import KINDS
 from tests.simulation.mutants import MUTANTS, applied
 from tests.simulation.runs import Outcome, run_all, run_seed, try_mutant, workshop
@@ -57,14 +58,14 @@ def _arguments() -> argparse.Namespace:
 def _run(seeds: range, jobs: int) -> int:
     began = time.monotonic()
     total, struck, broken = Counter[str](), Counter[str](), list[Outcome]()
+    bar = Bar(len(seeds), "seeds")
     for done, outcome in enumerate(_outcomes(seeds, jobs), 1):
         total += outcome.counts + Counter(steps=outcome.steps)
         struck += outcome.struck
         if outcome.invariant is not None:
             broken.append(outcome)
             _tell_violation(outcome)
-        if sys.stderr.isatty() and (done % _CHUNK == 0 or done == len(seeds)):
-            print(f"\r{done} of {len(seeds)} seeds, {len(broken)} violations ", end="", file=sys.stderr, flush=True)
+        bar.show(done, f"{len(broken)} violations")
     missing = [kind for kind in KINDS if not struck[kind]] if len(seeds) >= BIG else []
     _tell_summary(len(seeds), time.monotonic() - began, total, struck, broken)
     if missing:
