@@ -295,7 +295,13 @@ async def _watch_load(
     while True:
         driving = worker.running if worker else 0
         gate = engine.gate
-        observer.load(driving=driving, hints=queue.depth(), waiting=gate.waiting, oldest_s=gate.oldest_s)
+        observer.load(
+            driving=driving,
+            hints=queue.depth(),
+            waiting=gate.waiting,
+            oldest_s=gate.oldest_s,
+            workers=await engine.workers(),
+        )
         observer.webhooks(oldest_s=engine.oldest_message_s)
         observer.trouble(
             resting={venue.name: venue.resting for venue in venues},

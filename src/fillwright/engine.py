@@ -259,6 +259,13 @@ class Engine:
         """How long the oldest message to a webhook has waited, as of lately, where this process sends them."""
         return 0.0 if self._courier is None else self._courier.oldest_s
 
+    async def workers(self) -> int | None:
+        """How many are alive, in all processes; None while the store does not tell."""
+        try:
+            return await self._store.alive()
+        except FillwrightError:
+            return None
+
     async def check(self) -> dict[str, str]:
         """Each thing the engine cannot do without: "ok" or what is wrong."""
         checks = {"store": self._store.ping, "chain": self._executor.chain.ping}

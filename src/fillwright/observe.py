@@ -58,6 +58,7 @@ class Observer:
         self._driving = Gauge("fillwright_orders_driving", "Orders being driven", registry=registry)
         self._hints = Gauge("fillwright_queue_depth", "Hints waiting in the queue", registry=registry)
         self._waiting = Gauge("fillwright_orders_waiting", "Orders waiting for a worker", registry=registry)
+        self._workers = Gauge("fillwright_workers_alive", "Workers alive, of all processes", registry=registry)
         self._oldest = Gauge("fillwright_oldest_seconds", "How long the longest has waited", registry=registry)
         self._dropped = Gauge(
             "fillwright_dropped", "Hints, events and traces that were not sent", ["what"], registry=registry
@@ -120,8 +121,10 @@ class Observer:
         """How far behind messages are."""
         self._oldest_message.set(oldest_s)
 
-    def load(self, *, driving: int, hints: int, waiting: int, oldest_s: float) -> None:
-        """How busy the process is now."""
+    def load(self, *, driving: int, hints: int, waiting: int, oldest_s: float, workers: int | None) -> None:
+        """How busy the process is now; the number of workers stays as it was while it is not known."""
+        if workers is not None:
+            self._workers.set(workers)
         self._driving.set(driving)
         self._hints.set(hints)
         self._waiting.set(waiting)

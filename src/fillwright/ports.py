@@ -141,6 +141,9 @@ class Store(Protocol):
     async def retire(self, worker: str) -> None:
         """This worker has stopped: what it still holds may be claimed at once."""
 
+    async def alive(self) -> int:
+        """How many workers are alive now, by the store's clock."""
+
     async def log(self, after: Place, limit: int) -> list[Logged]:
         """The next events of all orders after this place, at most so many.
 

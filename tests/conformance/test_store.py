@@ -518,6 +518,21 @@ async def test_due_names_exactly_what_a_claim_would_take(stores: StoreRig) -> No
 
 
 @in_loop
+async def test_who_is_alive_is_judged_by_the_last_sign_of_life(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        assert await store.alive() == 0
+        for worker in ("w-1", "w-2", "w-3"):
+            await store.heartbeat(worker)
+        await store.retire("w-3")
+        assert await store.alive() == 2
+        await stores.pass_time(LEASE_S - 1)
+        await store.heartbeat("w-2")
+        assert await store.alive() == 2
+        await stores.pass_time(2)
+        assert await store.alive() == 1
+
+
+@in_loop
 async def test_the_backlog_is_what_waits_for_a_first_look(stores: StoreRig) -> None:
     """Not what is driven, over, or not yet due; it ages by the store's clock, from when it could have been taken."""
     async with stores.open() as store:

@@ -94,6 +94,9 @@ class FaultyStore:
     async def retire(self, worker: str) -> None:
         await self._faulty(lambda: self._inner.retire(worker))
 
+    async def alive(self) -> int:
+        return await self._faulty(self._inner.alive)
+
     async def log(self, after: Place, limit: int) -> list[Logged]:
         return await self._faulty(lambda: self._inner.log(after, limit))
 

@@ -213,8 +213,8 @@ def test_a_defect_that_was_survived_is_logged_with_its_trace(
 
 
 def test_the_load_is_what_it_was_last_told(registry: CollectorRegistry, observer: Observer) -> None:
-    observer.load(driving=7, hints=2, waiting=5, oldest_s=1.5)
-    observer.load(driving=3, hints=0, waiting=4, oldest_s=0.5)
+    observer.load(driving=7, hints=2, waiting=5, oldest_s=1.5, workers=4)
+    observer.load(driving=3, hints=0, waiting=4, oldest_s=0.5, workers=None)
     assert count(registry, "fillwright_orders_driving") == 3
     assert count(registry, "fillwright_queue_depth") == 0
     assert count(registry, "fillwright_orders_waiting") == 4

@@ -135,6 +135,11 @@ class SqliteStore:
     async def retire(self, worker: str) -> None:
         await self._write(lambda: self._writer.execute("DELETE FROM workers WHERE name = ?", (worker,)))
 
+    async def alive(self) -> int:
+        dead_since = self._clock.now() - self._lease_ms
+        ((count,),) = await self._read("SELECT count(*) FROM workers WHERE seen_at > ?", (dead_since,))
+        return int(count)
+
     async def get(self, account: str, order_id: OrderId) -> Order | None:
         rows = await self._read(f"{_SELECT} WHERE id = ? AND account = ?", (order_id, account))
         return _order(rows[0]) if rows else None

@@ -44,6 +44,7 @@ _BACKLOG: Final = (  # what is due at once has waited since its last event
     "SELECT greatest(o.due_at, (extract(epoch FROM o.updated_at) * 1000)::bigint) AS since FROM orders o"
     f" WHERE o.status = 'pending' AND {IS_DUE} ORDER BY o.due_at, o.id LIMIT $1) waiting"
 )
+_ALIVE: Final = "SELECT count(*) FROM workers WHERE seen_at > statement_timestamp() - make_interval(secs => $1)"
 _FIRED: Final = f"SELECT account, fires_at FROM switches WHERE fires_at <= {NOW_MS} ORDER BY fires_at, account LIMIT $1"
 # A transaction below the oldest one in progress has ended: its events are all here, and no more can come. One above it
 # may lack company, whatever its ids: it waits. Both sides are judged by the one snapshot of the statement. The events
@@ -127,6 +128,10 @@ class PostgresStore:
 
     async def retire(self, worker: str) -> None:
         await self._writer.write(Beat(worker, alive=False))
+
+    async def alive(self) -> int:
+        ((count,),) = await self._read(_ALIVE, self._lease_s)
+        return int(count)
 
     async def get(self, account: str, order_id: OrderId) -> Order | None:
         rows = await self._read(f"{_SELECT} WHERE o.id = $1 AND o.account = $2", order_id, account)

@@ -99,7 +99,7 @@ function venueCards(route, metrics) {
   });
 }
 
-function venueTable(list) {
+export function venueTable(list) {
   return table("Venues", [["Venue", ""], ["Status", ""], ["Answered in", "end"], ["Pools", "end"], ["Slot", "end wide"], ["Read", "end wide"]], list.map((venue) => [
     h("strong", {}, venue.venue),
     h("span", { class: "tag", "data-outcome": venue.status === "ok" ? "landed" : "lapsed", title: venue.error }, venue.status),

@@ -2,7 +2,8 @@
 // Decides: what an operator sees first. Must never: call a number current that was not just read.
 
 import { duration, h, panel, problemNote, svg, table, whole, words } from "./dom.js";
-import { Problem, text } from "./engine.js";
+import { call, Problem, text } from "./engine.js";
+import { venueTable } from "./markets.js";
 import { counted, parse, quantile, valued } from "./metrics.js";
 
 const EVERY_MS = 2_000;
@@ -21,23 +22,25 @@ const STAGES = [
 const samples = []; // {at, events, ended, waiting, oldest}: kept while the console is open
 
 export function operations() {
-  const health = h("div", { class: "row checks" });
+  const verdicts = h("div", { class: "row checks" });
   const tiles = h("div", { class: "cards tiles" });
   const ended = h("div");
   const counts = h("div");
   const staged = h("div");
   const trouble = h("div");
+  const venues = h("div");
   const element = h("div", { class: "page" },
-    h("div", { class: "between heading" }, h("h1", {}, "Operations"), health), trouble, tiles,
-    h("div", { class: "halves" }, panel("Latency by stage", staged), panel("From acceptance to the end", ended), panel("Recorded events", counts)));
+    h("div", { class: "between heading" }, h("h1", {}, "Operations"), verdicts), trouble, tiles,
+    h("div", { class: "halves" }, panel("Latency by stage", staged), panel("From acceptance to the end", ended), panel("Recorded events", counts)), panel("Venues", venues));
   let isOpen = true;
 
   async function read() {
     try {
-      const [metrics, ready] = await Promise.all([text("/metrics").then(parse), readiness()]);
+      const [metrics, ready, health] = await Promise.all([text("/metrics").then(parse), readiness(), call("/v1/venues")]);
       if (!isOpen) return;
       remember(metrics);
-      health.replaceChildren(...checks(ready));
+      verdicts.replaceChildren(...checks(ready));
+      venues.replaceChildren(venueTable(health.data));
       tiles.replaceChildren(...tileViews(metrics));
       ended.replaceChildren(endedTable(metrics));
       counts.replaceChildren(eventTable(metrics));
@@ -90,7 +93,7 @@ function checks(ready) {
 function tileViews(metrics) {
   const failures = valued(metrics, "fillwright_failures_total") ?? 0;
   const dropped = valued(metrics, "fillwright_dropped") ?? 0;
-  const workers = valued(metrics, "fillwright_workers_alive") ?? valued(metrics, "fillwright_workers");
+  const workers = valued(metrics, "fillwright_workers_alive");
   const ended = rates("ended");
   const events = rates("events");
   const now = samples.at(-1);
