@@ -28,7 +28,7 @@ INSTALL = $(PIP) install --quiet --no-deps
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-production dev run demo prod-demo test check format fuzz-api fuzz-bodies stalled-readers sim power chaos docs bench bench-router bench-prod bench-streams lock clean
+.PHONY: help install install-production dev run demo prod-demo test check format fuzz-api fuzz-bodies stalled-readers sim power chaos docs bench bench-router bench-triggers bench-prod bench-streams lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -87,6 +87,9 @@ bench: $(DEV) ## measure the engine
 
 bench-router: $(DEV) ## measure the router beside simpler ones
 	$(BIN)/python -m bench.router $(ARGS)
+
+bench-triggers: $(DEV) ## measure very many resting orders
+	$(BIN)/python -m bench.triggers $(ARGS)
 
 bench-prod: $(DEV) ## measure one API and one worker process on PostgreSQL and Redis
 	$(BIN)/python -m bench.prod $(ARGS)

@@ -31,7 +31,9 @@ DIALECTS: Final = (
     Dialect("E", 200, frozenset({"inputToken", "outputToken", "amount"})),
 )
 """A body speaks the dialect that knows most of its keys, the first of equals. Keys of the others are welcome."""
-_KNOWN: Final = frozenset[str]().union(*(dialect.keys for dialect in DIALECTS))
+CONDITIONS: Final = ("limitPrice", "trigger", "trail", "timeInForce", "expireAt")
+"""What a `type` other than market needs is told as in the canonical form: the older engines had no word for it."""
+_KNOWN: Final = frozenset[str](CONDITIONS).union(*(dialect.keys for dialect in DIALECTS))
 _SAME: Final[Mapping[str, tuple[str, ...]]] = {
     "type": ("type", "orderType"),
     "tokenIn": ("tokenIn", "inputToken"),
@@ -78,6 +80,8 @@ def translate(body: Members) -> Translated:
         _join(members, spelled, canonical, [(name, told[name]) for name in spellings if name in told])
     _join(members, spelled, "pair", _pairs(told))
     _join(members, spelled, "slippageBps", _slippages(told))
+    for name in CONDITIONS:
+        _join(members, spelled, name, [(name, told[name])] if name in told else [])
     owner = told.get("clientId")
     if owner is not None:
         members["tags"], spelled["tags"] = [f"clientId:{_owner(owner)}"], "clientId"

@@ -26,9 +26,10 @@ from fillwright.order import (
     Recorded,
     Route,
     accept,
+    amend,
     replay,
 )
-from fillwright.ports import Entropy, Inbox, NewOrder, News, Page, Queue, Stored, Switch
+from fillwright.ports import Conflict, Entropy, Inbox, NewOrder, News, Page, Queue, Stored, Switch
 from fillwright.routing import NoRoute
 from fillwright.subscribers import Subscribers
 from fillwright.tokens import Tokens
@@ -145,6 +146,22 @@ class Engine:
         Raises FillwrightError: ORDER_NOT_FOUND; CANCEL_TOO_LATE where it ended otherwise.
         """
         return await self._cancels.one(account, order_id)
+
+    async def amend(self, account: str, order_id: OrderId, intent: Intent, seq: int) -> Order:
+        """Make this intent of an order that rests, if it still is as it was at `seq`.
+
+        Raises FillwrightError: ORDER_NOT_FOUND; ORDER_NOT_OPEN; ORDER_CHANGED where it has moved on.
+        """
+        order = await self.get(account, order_id)
+        recorded = amend(order, intent, self.clock.now())
+        if order.seq != seq:
+            raise _moved_on(order)
+        try:
+            await self._store.record(order, [recorded])
+        except Conflict:
+            raise _moved_on(await self.get(account, order_id)) from None
+        await self._executor.announce([recorded])
+        return recorded.order
 
     async def cancel_all(self, account: str, mints: frozenset[Mint] | None = None) -> list[Withdrawal]:
         """The same for every open order of the account, or of one pair of tokens; each with its own outcome."""
@@ -287,6 +304,10 @@ def _found(order: Order | None) -> Order:
     if order is None:
         raise FillwrightError(Code.ORDER_NOT_FOUND, "no such order")
     return order
+
+
+def _moved_on(order: Order) -> FillwrightError:
+    return FillwrightError(Code.ORDER_CHANGED, f"the order has changed since: it is {order.status} at seq {order.seq}")
 
 
 def _reused(asked: Submission, existing: Order) -> FillwrightError:

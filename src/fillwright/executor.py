@@ -35,12 +35,13 @@ from fillwright.order import (
     SignedTx,
     SignRoute,
     advance,
+    miss,
     next_step,
 )
 from fillwright.policy import Policy, max_in, min_out
 from fillwright.ports import Bus, Chain, Clock, Conflict, News, Rejection, Sighting, Store, Venue
-from fillwright.routing import Limits, NoRoute, Offer, Router
-from fillwright.units import ATOMS_MAX, Atoms, Millis, Mint
+from fillwright.routing import Limits, NoRoute, Offer, Prices, Router
+from fillwright.units import ATOMS_MAX, Atoms, Millis, Mint, ceil_div
 
 
 class Executor(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,6 +93,8 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(route, NoRoute):
             aborted = Aborted(problem=route.problem, retry_at=self._retry_at(order), quotes=route.quotes)
             return await self._record(order, self._after(order, aborted))
+        if not order.intent.keeps_limit(route.amount_in, route.amount_out):
+            return await self._record(order, self._after(order, miss(order, route.quotes)))
         recorded = self._after(order, Routed(route=route))
         building = recorded[-1].order
         step = next_step(building, self.clock.now(), self.policy)
@@ -126,7 +129,7 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
         intent = order.intent
         venues = {venue.name: venue for venue in self.venues}
         instructions = [
-            await venues[leg.venue].build(leg, mode=intent.mode, limit=_limit(intent, leg)) for leg in route.legs
+            await venues[leg.venue].build(leg, mode=intent.mode, limit=_limit(intent, route, leg)) for leg in route.legs
         ]
         return await self.chain.sign(order.id, order.attempt, instructions)
 
@@ -176,10 +179,19 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
 
     async def route(self, intent: Intent) -> Route | NoRoute:
         """Ask every allowed venue at once and choose. Has no effect."""
-        offers = await self.offers(intent.venues, self.hubs | {intent.token_in.mint, intent.token_out.mint})
+        return self.router.best_route(intent, await self.offers_for(intent), self.clock.now(), self._limits())
+
+    def prices(self, intent: Intent, offers: Sequence[Offer]) -> Prices:
+        """What any size of this swap up to the intent's own would get from these offers."""
+        return self.router.prices(intent, offers, self._limits())
+
+    def _limits(self) -> Limits:
         policy = self.policy
-        limits = Limits(legs_max=policy.legs_max, hops_max=policy.hops_max, leg_cost_lamports=policy.leg_cost_lamports)
-        return self.router.best_route(intent, offers, self.clock.now(), limits)
+        return Limits(legs_max=policy.legs_max, hops_max=policy.hops_max, leg_cost_lamports=policy.leg_cost_lamports)
+
+    async def offers_for(self, intent: Intent) -> list[Offer]:
+        """What the venues that the intent allows have for it."""
+        return await self.offers(intent.venues, self.hubs | {intent.token_in.mint, intent.token_out.mint})
 
     async def offers(self, names: tuple[str, ...] | None, mints: frozenset[Mint]) -> list[Offer]:
         """What these venues (None: all) have for these tokens.
@@ -226,8 +238,25 @@ class _Later:
         self.task = asyncio.create_task(self._work())
 
 
-def _limit(intent: Intent, leg: Leg) -> Atoms:
-    """The bound of one leg. Legs within a route need none: the ones at its free end hold for the whole."""
+def _limit(intent: Intent, route: Route, leg: Leg) -> Atoms:
+    """The bound of one leg: of the slippage and of its share of the limit price, whichever is tighter.
+
+    Legs within a route need none: the ones at its free end hold for the whole.
+    """
     if intent.mode is Mode.EXACT_IN:
-        return min_out(leg.amount_out, intent.slippage_bps) if leg.mint_out == intent.token_out.mint else Atoms(0)
-    return max_in(leg.amount_in, intent.slippage_bps) if leg.mint_in == intent.token_in.mint else ATOMS_MAX
+        if leg.mint_out != intent.token_out.mint:
+            return Atoms(0)
+        least = min_out(leg.amount_out, intent.slippage_bps)
+        if intent.limit is None:
+            return least
+        numerator, denominator = intent.rate(intent.limit)
+        whole = ceil_div(route.amount_in * numerator, denominator)
+        return max(least, Atoms(ceil_div(leg.amount_out * whole, route.amount_out)))
+    if leg.mint_in != intent.token_in.mint:
+        return ATOMS_MAX
+    most = max_in(leg.amount_in, intent.slippage_bps)
+    if intent.limit is None:
+        return most
+    numerator, denominator = intent.rate(intent.limit)
+    whole = route.amount_out * denominator // numerator
+    return min(most, Atoms(leg.amount_in * whole // route.amount_in))

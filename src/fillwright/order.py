@@ -14,12 +14,14 @@ import msgspec
 
 from fillwright.errors import Code, FillwrightError, Problem
 from fillwright.policy import Policy
-from fillwright.units import Atoms, Bps, Millis, Mint, OrderId, Signature, Token
+from fillwright.units import Atoms, Bps, Millis, Mint, OrderId, Price, Signature, Token
 
 
 class Status(StrEnum):
     PENDING = "pending"
     """Durably accepted, or between two attempts."""
+    OPEN = "open"
+    """Resting: nothing is done until the market meets its condition."""
     ROUTING = "routing"
     """Quotes are being compared."""
     BUILDING = "building"
@@ -35,6 +37,8 @@ class Status(StrEnum):
 
 AT_ONCE: Final = Millis(0)
 """The due time of an order that waits for nothing but a worker: long ago, on anybody's clock."""
+NEVER: Final = Millis(253_402_300_799_000)
+"""The due time of an order that no worker need look at by itself: the end of the year 9999."""
 TERMINAL: Final = frozenset({Status.CONFIRMED, Status.FAILED, Status.CANCELED, Status.EXPIRED})
 
 
@@ -51,7 +55,31 @@ class Side(StrEnum):
 
 
 class OrderType(StrEnum):
+    """When an order swaps. What it waits for is judged by the quote that its own size would get, after all fees."""
+
     MARKET = "market"
+    """At once."""
+    LIMIT = "limit"
+    """While that quote is at the limit price or better."""
+    STOP = "stop"
+    """Once it has become as bad as the trigger price."""
+    TAKE_PROFIT = "take_profit"
+    """Once it has become as good as the trigger price."""
+    TRAILING_STOP = "trailing_stop"
+    """Once it has become worse, by the trail, than the best that was seen."""
+
+
+class TimeInForce(StrEnum):
+    """How long an order waits."""
+
+    GTC = "gtc"
+    """Until it is filled or canceled."""
+    GTD = "gtd"
+    """Until a given time."""
+    IOC = "ioc"
+    """Not at all: what cannot be swapped at once is canceled."""
+    FOK = "fok"
+    """Not at all, and all of it or nothing."""
 
 
 # --- what was asked, what was found, what was done --------------------------------------------------------
@@ -76,6 +104,15 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_hops: int | None = None
     """Shorter routes than the engine would take, where given."""
     tags: tuple[str, ...] = ()
+    limit: Price | None = None
+    """The worst price at which it may swap, whatever the slippage."""
+    trigger: Price | None = None
+    """Of a stop or take profit."""
+    trail_bps: Bps | None = None
+    """Of a trailing stop: how far its trigger stays behind the best price seen."""
+    time_in_force: TimeInForce = TimeInForce.GTC
+    expire_at: Millis | None = None
+    """No attempt is signed after it, either."""
 
     @property
     def base(self) -> Token:
@@ -84,6 +121,34 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def quote(self) -> Token:
         return self.token_out if self.side is Side.SELL else self.token_in
+
+    @property
+    def rests(self) -> bool:
+        """Whether it may have to wait for the market."""
+        return self.type is not OrderType.MARKET and self.time_in_force in (TimeInForce.GTC, TimeInForce.GTD)
+
+    @property
+    def is_immediate(self) -> bool:
+        """Whether it has one attempt, now or never."""
+        return self.time_in_force in (TimeInForce.IOC, TimeInForce.FOK)
+
+    def rate(self, price: Price) -> tuple[int, int]:
+        """The price as atoms out per atoms in: numerator and denominator."""
+        return (price.quote, price.base) if self.side is Side.SELL else (price.base, price.quote)
+
+    def price(self, amount_in: int, amount_out: int) -> Price:
+        """The price of this swap."""
+        return Price.of(amount_out, amount_in) if self.side is Side.SELL else Price.of(amount_in, amount_out)
+
+    def keeps_limit(self, amount_in: int, amount_out: int) -> bool:
+        """Whether this swap is at the limit price or better."""
+        return self.limit is None or is_at_least(self.rate(self.limit), amount_in, amount_out)
+
+
+def is_at_least(rate: tuple[int, int], amount_in: int, amount_out: int) -> bool:
+    """Whether a swap gives this many atoms out per atoms in, or more."""
+    numerator, denominator = rate
+    return amount_out * denominator >= amount_in * numerator
 
 
 class Quote(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -171,6 +236,28 @@ class Accepted(_Event, frozen=True, kw_only=True, tag="accepted"):
     client_order_id: str | None = None
 
 
+class Armed(_Event, frozen=True, kw_only=True, tag="armed"):
+    """From here on the order waits for the market."""
+
+
+class Trailed(_Event, frozen=True, kw_only=True, tag="trailed"):
+    """The market has become better for a trailing stop: its trigger follows."""
+
+    best: Price
+
+
+class Amended(_Event, frozen=True, kw_only=True, tag="amended"):
+    """Its owner wants something else of it from now on."""
+
+    intent: Intent
+
+
+class Triggered(_Event, frozen=True, kw_only=True, tag="triggered"):
+    """The market met the condition, at this price for the order's own size."""
+
+    price: Price
+
+
 class Started(_Event, frozen=True, kw_only=True, tag="started"):
     """A worker began an attempt."""
 
@@ -221,12 +308,20 @@ class Aborted(_Event, frozen=True, kw_only=True, tag="aborted"):
     quotes: tuple[Quote, ...] = ()
 
 
+class Slipped(_Event, frozen=True, kw_only=True, tag="slipped"):
+    """The market left the limit price before anything was signed: the order waits again, and no attempt is spent."""
+
+    quotes: tuple[Quote, ...] = ()
+
+
 class CancelRequested(_Event, frozen=True, kw_only=True, tag="cancel_requested"):
     pass
 
 
 class Canceled(_Event, frozen=True, kw_only=True, tag="canceled"):
-    pass
+    """By its owner, or, with a problem, because it would not wait."""
+
+    problem: Problem | None = None
 
 
 class Expired(_Event, frozen=True, kw_only=True, tag="expired"):
@@ -239,6 +334,10 @@ class Failed(_Event, frozen=True, kw_only=True, tag="failed"):
 
 Event: TypeAlias = (
     Accepted
+    | Armed
+    | Trailed
+    | Amended
+    | Triggered
     | Started
     | Reclaimed
     | Routed
@@ -247,6 +346,7 @@ Event: TypeAlias = (
     | Reverted
     | Lapsed
     | Aborted
+    | Slipped
     | CancelRequested
     | Canceled
     | Expired
@@ -257,6 +357,10 @@ Event: TypeAlias = (
 
 _S = Status
 TRANSITIONS: Final[Mapping[tuple[Status, type], Status]] = {
+    (_S.PENDING, Armed): _S.OPEN,
+    (_S.OPEN, Trailed): _S.OPEN,
+    (_S.OPEN, Amended): _S.OPEN,
+    (_S.OPEN, Triggered): _S.PENDING,
     (_S.PENDING, Started): _S.ROUTING,
     (_S.ROUTING, Reclaimed): _S.ROUTING,  # its worker died; quoting has no effect, so it is repeated
     (_S.BUILDING, Reclaimed): _S.BUILDING,  # an unrecorded signature was never broadcast
@@ -269,14 +373,15 @@ TRANSITIONS: Final[Mapping[tuple[Status, type], Status]] = {
     (_S.SUBMITTED, Lapsed): _S.PENDING,
     (_S.ROUTING, Aborted): _S.PENDING,
     (_S.BUILDING, Aborted): _S.PENDING,
+    (_S.ROUTING, Slipped): _S.OPEN,
+    (_S.BUILDING, Slipped): _S.OPEN,
     (_S.SUBMITTED, CancelRequested): _S.SUBMITTED,  # honoured once this attempt is proven over
     (_S.PENDING, Canceled): _S.CANCELED,
-    (
-        _S.ROUTING,
-        Canceled,
-    ): _S.CANCELED,  # nothing is signed and stored yet: the worker's record will conflict
+    (_S.OPEN, Canceled): _S.CANCELED,
+    (_S.ROUTING, Canceled): _S.CANCELED,  # nothing is signed and stored yet: the worker's record will conflict
     (_S.BUILDING, Canceled): _S.CANCELED,
     (_S.PENDING, Expired): _S.EXPIRED,
+    (_S.OPEN, Expired): _S.EXPIRED,
     (_S.ROUTING, Expired): _S.EXPIRED,
     (_S.BUILDING, Expired): _S.EXPIRED,
     (_S.PENDING, Failed): _S.FAILED,
@@ -288,6 +393,15 @@ TRANSITIONS: Final[Mapping[tuple[Status, type], Status]] = {
 
 class IllegalTransition(Exception):
     """A defect of the engine, never of a request: this event cannot happen in this state."""
+
+
+class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What an order that rests has seen since it was armed."""
+
+    triggered: bool = False
+    """Whether its trigger was met; a limit price may still keep it waiting."""
+    best: Price | None = None
+    """Of a trailing stop: the best price so far."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -314,6 +428,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     fill: Fill | None = None
     problem: Problem | None = None
     """Why the last attempt, or the order, did not work."""
+    standing: Standing | None = None
+    """None unless it has ever rested."""
 
     @property
     def is_terminal(self) -> bool:
@@ -337,7 +453,6 @@ class Stamped(msgspec.Struct, frozen=True):
 
 def accept(order_id: OrderId, account: str, event: Accepted, at: Millis) -> Recorded:
     """The first event of a new order."""
-    patience = event.intent.deadline_ms
     order = Order(
         id=order_id,
         account=account,
@@ -348,9 +463,14 @@ def accept(order_id: OrderId, account: str, event: Accepted, at: Millis) -> Reco
         created_at=at,
         updated_at=at,
         due_at=AT_ONCE,
-        deadline_at=None if patience is None else Millis(at + patience),
+        deadline_at=_deadline_at(event.intent, at),
     )
     return Recorded(order, event)
+
+
+def _deadline_at(intent: Intent, created_at: Millis) -> Millis | None:
+    patience = None if intent.deadline_ms is None else Millis(created_at + intent.deadline_ms)
+    return min((at for at in (patience, intent.expire_at) if at is not None), default=None)
 
 
 def transition(order: Order, event: Event, at: Millis) -> Order:
@@ -365,6 +485,8 @@ def transition(order: Order, event: Event, at: Millis) -> Order:
 def _apply(order: Order, event: Event) -> Order:
     change = msgspec.structs.replace
     match event:
+        case Armed() | Trailed() | Amended() | Triggered() | Slipped():
+            return _rested(order, event)
         case Started(worker=worker):
             return change(order, worker=worker, attempt=order.attempt + 1, route=None)
         case Reclaimed(worker=worker):
@@ -375,20 +497,43 @@ def _apply(order: Order, event: Event) -> Order:
             return change(order, tx=tx)
         case Landed(fill=fill):
             return change(order, worker=None, due_at=None, tx=None, fill=fill, problem=None)
-        case Reverted(problem=problem, retry_at=at) | Lapsed(problem=problem, retry_at=at):
-            return change(order, worker=None, due_at=_retry_at(order, at), tx=None, problem=problem)
-        case Aborted(problem=problem, retry_at=at):
-            return change(order, worker=None, due_at=_retry_at(order, at), problem=problem)
+        case Reverted() | Lapsed() | Aborted():
+            due_at = _retry_at(order, event.retry_at)
+            return change(order, worker=None, due_at=due_at, tx=None, problem=event.problem)
         case CancelRequested():
             return change(order, cancel_requested=True)
-        case Canceled():
-            return change(order, worker=None, due_at=None)
+        case Canceled(problem=problem):
+            return change(order, worker=None, due_at=None, problem=problem or order.problem)
         case Expired(problem=problem) | Failed(problem=problem):
             return change(order, worker=None, due_at=None, problem=problem)
         case Accepted():
             raise IllegalTransition(f"accepted twice (order {order.id})")
         case _:
             assert_never(event)
+
+
+def _rested(order: Order, event: Armed | Trailed | Amended | Triggered | Slipped) -> Order:
+    change = msgspec.structs.replace
+    standing = order.standing or Standing()
+    match event:
+        case Armed():
+            return change(order, due_at=_rest_until(order), standing=standing)
+        case Trailed(best=best):
+            return change(order, due_at=_rest_until(order), standing=change(standing, best=best))
+        case Amended(intent=intent):
+            amended = change(order, intent=intent, deadline_at=_deadline_at(intent, order.created_at))
+            return change(amended, due_at=_rest_until(amended))
+        case Triggered():
+            return change(order, standing=change(standing, triggered=True))
+        case Slipped():
+            attempt = order.attempt - 1
+            return change(order, worker=None, due_at=_rest_until(order), attempt=attempt, standing=standing)
+        case _:
+            assert_never(event)
+
+
+def _rest_until(order: Order) -> Millis:
+    return NEVER if order.deadline_at is None else order.deadline_at
 
 
 def _retry_at(order: Order, at: Millis) -> Millis:
@@ -444,6 +589,8 @@ Step: TypeAlias = FindRoute | SignRoute | LandTx | Conclude | Rest
 def next_step(order: Order, now: Millis, policy: Policy) -> Step:
     """What to do for this order now, whoever holds it and whatever happened before."""
     match order.status:
+        case Status.OPEN:
+            return Rest(order.due_at)
         case Status.CONFIRMED | Status.FAILED | Status.CANCELED | Status.EXPIRED:
             return Rest(None)
         case Status.SUBMITTED:
@@ -460,6 +607,8 @@ def _ending(order: Order, now: Millis, policy: Policy) -> Canceled | Expired | F
     """The end of an order of which no transaction is alive, if it should end."""
     if order.cancel_requested:
         return Canceled()
+    if order.status is Status.PENDING and order.problem is not None and order.intent.is_immediate:
+        return Canceled(problem=order.problem)
     spent = order.attempt >= policy.attempts_max
     if order.status is Status.PENDING and order.problem is not None and (spent or not order.problem.retryable):
         return Failed(problem=order.problem)
@@ -489,9 +638,34 @@ def advance(order: Order, event: Event, now: Millis, policy: Policy) -> list[Rec
     return recorded
 
 
+def miss(order: Order, quotes: tuple[Quote, ...]) -> Slipped | Canceled:
+    """What it means for an order that its limit price cannot be had now."""
+    if order.intent.rests:
+        return Slipped(quotes=quotes)
+    return Canceled(problem=Problem(Code.ORDER_LIMIT_NOT_MET, "the limit price could not be had at once"))
+
+
 def claim(order: Order, worker: str, at: Millis) -> Recorded:
-    """The event by which a worker takes an order: a new attempt, or the one that was left behind."""
-    event = Started(worker=worker) if order.status is Status.PENDING else Reclaimed(worker=worker)
+    """What a worker that takes a due order up begins with: a new attempt, or the one that was left behind.
+
+    An order that rests needs no worker: it is armed when it is new, and expires when its time has come.
+    """
+    event: Event
+    match order.status:
+        case Status.PENDING:
+            event = Armed() if order.intent.rests and order.standing is None else Started(worker=worker)
+        case Status.OPEN:
+            event = Expired(problem=Problem(Code.EXECUTION_DEADLINE, "its time passed while it waited for the market"))
+        case _:
+            event = Reclaimed(worker=worker)
+    return Recorded(transition(order, event, at), event)
+
+
+def amend(order: Order, intent: Intent, at: Millis) -> Recorded:
+    """The event by which an order that rests becomes this intent. Raises ORDER_NOT_OPEN for any other."""
+    if order.status is not Status.OPEN:
+        raise FillwrightError(Code.ORDER_NOT_OPEN, f"the order is {order.status}; only one that rests can be amended")
+    event = Amended(intent=intent)
     return Recorded(transition(order, event, at), event)
 
 

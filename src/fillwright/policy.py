@@ -49,6 +49,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """A worker not heard of for this long, by the store's clock, is taken for dead."""
     sweep_s: float = 0.25
     """Between two looks for due orders that no hint has named."""
+    look_s: float = 0.4
+    """Between two looks at the market for resting orders (about a slot)."""
     switch_s: float = 1.0
     """Between two looks for dead-man's switches whose time has come."""
     market_s: float = 1.0

@@ -144,8 +144,11 @@ class Store(Protocol):
     async def alive(self) -> int:
         """How many workers are alive now, by the store's clock."""
 
-    async def log(self, after: Place, limit: int) -> list[Logged]:
-        """The next events of all orders after this place, at most so many.
+    async def resting(self, after: OrderId | None, limit: int) -> list[Order]:
+        """The orders of all accounts that are open (`Status.OPEN`) now, by id, those after this one."""
+
+    async def log(self, after: Place, limit: int, *, resting: bool = False) -> list[Logged]:
+        """The next events of all orders after this place, or of those only whose intent rests; at most so many.
 
         The log only grows at its end: once an event was returned, nothing appears before it any more, whatever else was
         being written at the time. So who goes on after the last one returned misses nothing. The events of one order

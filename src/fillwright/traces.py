@@ -23,7 +23,12 @@ TRACEPARENT: Final[ContextVar[str | None]] = ContextVar("traceparent", default=N
 """What the request that is being answered said of its caller's trace (W3C Trace Context), unread."""
 _TRACEPARENT: Final = re.compile(r"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-[!-~]*)?", re.ASCII)
 _SAMPLED: Final = 0x01
-_STAGES: Final = {Status.ROUTING: "routing", Status.BUILDING: "building", Status.SUBMITTED: "landing"}
+_STAGES: Final = {
+    Status.OPEN: "resting",
+    Status.ROUTING: "routing",
+    Status.BUILDING: "building",
+    Status.SUBMITTED: "landing",
+}
 
 
 class SpanId(msgspec.Struct, frozen=True):

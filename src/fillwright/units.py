@@ -6,7 +6,8 @@ float, or round in the taker's favour.
 
 import re
 from functools import lru_cache
-from typing import Final, NewType
+from math import gcd
+from typing import Final, NewType, Self
 
 import msgspec
 
@@ -46,6 +47,40 @@ class Token(msgspec.Struct, frozen=True):
     symbol: str
     mint: Mint
     decimals: int
+
+
+class Price(msgspec.Struct, frozen=True):
+    """An exact price: so many atoms of the quote token for so many of the base token, in lowest terms."""
+
+    quote: int
+    base: int
+
+    @classmethod
+    def of(cls, quote_atoms: int, base_atoms: int) -> Self:
+        """Both are at least 1."""
+        shared = gcd(quote_atoms, base_atoms)
+        return cls(quote_atoms // shared, base_atoms // shared)
+
+
+def parse_price(text: str, *, quote_decimals: int, base_decimals: int, pointer: str | None = None) -> Price:
+    """Positive decimal text, quote per base.
+
+    Raises FillwrightError(VALIDATION_PRICE) for anything but the strict form of an amount, for zero, and for more than
+    PRICE_DIGITS significant digits.
+    """
+    match = _AMOUNT.fullmatch(text)
+    if match is None:
+        raise _bad_price("must be a plain positive decimal such as 98.5", pointer)
+    whole, fraction = match.group(1), match.group(2) or ""
+    digits = int(whole + fraction)
+    if digits == 0:
+        raise _bad_price("must be greater than zero", pointer)
+    if len(str(digits).rstrip("0")) > PRICE_DIGITS:
+        raise _bad_price(f"has more than {PRICE_DIGITS} significant digits", pointer)
+    price = Price.of(digits * 10**quote_decimals, 10 ** (len(fraction) + base_decimals))
+    if max(price.quote, price.base) > ATOMS_MAX:
+        raise _bad_price("is too large or too small to be told exactly", pointer)
+    return price
 
 
 def parse_atoms(text: str, *, decimals: int, pointer: str | None = None) -> Atoms:
@@ -101,6 +136,10 @@ def format_ratio(numerator: int, denominator: int) -> str:
 def ceil_div(numerator: int, denominator: int) -> int:
     """Integer division rounded up, for non-negative numerators."""
     return -(-numerator // denominator)
+
+
+def _bad_price(why: str, pointer: str | None) -> FillwrightError:
+    return FillwrightError(Code.VALIDATION_PRICE, f"price {why}", pointer=pointer)
 
 
 def _bad_amount(why: str, pointer: str | None) -> FillwrightError:

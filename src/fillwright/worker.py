@@ -1,4 +1,4 @@
-"""Many orders: take hints, claim, drive each one; heartbeat; sweep up what no hint has named; fire switches; drain.
+"""Many orders: take hints, claim, drive each one; heartbeat; sweep; watch the market; fire switches; drain.
 
 Decides: how many orders run at once and what happens to one that fails unexpectedly. Must never: rely on a
 hint, or give up an order: whatever is dropped here is found again by the sweep, which needs no queue.
@@ -16,6 +16,7 @@ from fillwright.executor import Executor
 from fillwright.order import Order
 from fillwright.ports import Queue
 from fillwright.units import OrderId
+from fillwright.watcher import Watcher
 
 
 class Failure(msgspec.Struct, frozen=True):
@@ -36,6 +37,7 @@ class Worker:
         self._clock = executor.clock
         self._policy = executor.policy
         self._cancels = Cancels(executor)
+        self._watcher = Watcher(executor, queue, lambda order_id, error: report(Failure("watch", order_id, error)))
         self._queue = queue
         self._report = report
         self._driving: dict[OrderId, asyncio.Task[None]] = {}
@@ -58,12 +60,14 @@ class Worker:
         async with asyncio.TaskGroup() as group:
             heart = group.create_task(self._repeat("heartbeat", self._policy.heartbeat_s, self._heartbeat))
             sweep = group.create_task(self._repeat("sweep", self._policy.sweep_s, lambda: self._sweep(group)))
+            watch = group.create_task(self._repeat("watch", self._policy.look_s, self._watcher.look))
             switches = group.create_task(self._repeat("switches", self._policy.switch_s, self._cancels.fire))
             intake = group.create_task(self._repeat("intake", 0, lambda: self._intake(group)))
             await self._stopping.wait()
             intake.cancel()
             sweep.cancel()
             switches.cancel()
+            watch.cancel()
             await self._drain()
             heart.cancel()
         await self._retire()

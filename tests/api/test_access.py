@@ -52,6 +52,7 @@ MATRIX: dict[tuple[str, str], tuple[Scope | None, Any, int, int]] = {
     ("GET", "/v1/orders/{id}/attempts"): (Scope.READ, None, 200, 404),
     ("GET", "/v1/orders/{id}/fills"): (Scope.READ, None, 200, 404),
     ("GET", "/v1/orders/{id}/route"): (Scope.READ, None, 200, 404),
+    ("PATCH", "/v1/orders/{id}"): (Scope.TRADE, {"amount": "2"}, 422, 422),
     ("DELETE", "/v1/orders/{id}"): (Scope.TRADE, None, 200, 404),
     ("POST", "/v1/orders/{id}/cancel"): (Scope.TRADE, None, 200, 404),
     ("GET", "/v1/orders/{id}/explain"): (Scope.READ, None, 200, 404),

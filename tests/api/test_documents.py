@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from fillwright.api.documents import asyncapi, openapi
 from fillwright.api.problems import KINDS
 from fillwright.api.shapes import LegacyRequest, OrderRequest
-from fillwright.dialects import DIALECTS
+from fillwright.dialects import CONDITIONS, DIALECTS
 from fillwright.errors import Code, FillwrightError
 from fillwright.tokens import Tokens
 from fillwright.wire.reading import Json
@@ -78,7 +78,9 @@ def test_the_order_s_schema_has_the_fields_that_are_read() -> None:
     assert set(OrderRequest.__struct_encode_fields__) == _asked({}, "")
     routing = openapi()["components"]["schemas"]["RoutingRequest"]
     assert set(routing["properties"]) == _asked({"routing": {}}, "routing")
-    assert set(LegacyRequest.__struct_encode_fields__) == frozenset[str]().union(*(each.keys for each in DIALECTS))
+    assert set(LegacyRequest.__struct_encode_fields__) == frozenset[str]().union(
+        CONDITIONS, *(each.keys for each in DIALECTS)
+    )
 
 
 class _Recording(dict[str, Json]):
@@ -129,7 +131,11 @@ def test_a_documented_example_is_accepted(tmp_path: Path) -> None:
     order = {
         **SELL,
         "clientOrderId": "mine-1",
-        "type": "market",
+        "type": "stop",
+        "trigger": {"op": "lte", "price": "50"},
+        "limitPrice": "49.5",
+        "timeInForce": "gtd",
+        "expireAt": "2100-01-01T00:00:00Z",
         "pair": "SOL/USDC",
         "side": "sell",
         "amountMode": "exactIn",
@@ -145,7 +151,7 @@ def test_a_documented_example_is_accepted(tmp_path: Path) -> None:
     assert validator.is_valid(order)
     assert not validator.is_valid({**order, "nonsense": 1})
     assert not validator.is_valid({**order, "amount": "-1"})
-    assert set(order) == set(OrderRequest.__struct_encode_fields__)
+    assert {*order, "trail"} == set(OrderRequest.__struct_encode_fields__)
 
     async def script() -> None:
         async with serving(tmp_path) as server:

@@ -56,7 +56,7 @@ FIELDS = [
     (order(pair="SOLUSDC", side="sell"), 422, "/pair"),
     (order(pair="SOL/USDC/SOL", side="sell"), 422, "/pair"),
     (order(pair="SOL/USDC", side="SELL"), 422, "/side"),
-    (order(type="limit"), 422, "/type"),
+    (order(type="iceberg"), 422, "/type"),
     (order(type=1), 422, "/type"),
     (order(amountMode="exact"), 422, "/amountMode"),
     (order(slippageBps=-1), 422, "/slippageBps"),

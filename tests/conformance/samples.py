@@ -16,6 +16,8 @@ from fillwright.order import (
     TRANSITIONS,
     Aborted,
     Accepted,
+    Amended,
+    Armed,
     Canceled,
     CancelRequested,
     Event,
@@ -28,6 +30,7 @@ from fillwright.order import (
     Leg,
     Mode,
     Order,
+    OrderType,
     Quote,
     Reclaimed,
     Recorded,
@@ -37,20 +40,26 @@ from fillwright.order import (
     Side,
     Signed,
     SignedTx,
+    Slipped,
     Stamped,
     Started,
     Status,
+    TimeInForce,
+    Trailed,
+    Triggered,
     accept,
     transition,
 )
 from fillwright.ports import NewOrder
-from fillwright.units import Atoms, Bps, Millis, Mint, OrderId, Signature, Token
+from fillwright.units import Atoms, Bps, Millis, Mint, OrderId, Price, Signature, Token
 
 SOL: Final = Token("SOL", Mint("So11111111111111111111111111111111111111112"), 9)
 USDC: Final = Token("USDC", Mint("EPjFWdd5AufqSSqeM2qN1xzybapC8G4wEGGkZwyTDt1v"), 6)
 BONK: Final = Token("BONK", Mint("DezXAZ8z7PnrnRJjz3wXBoRgixCa6xjnB7YaB1pPB263"), 5)
 NOW: Final = Millis(1_790_000_000_000)
 PASSING: Final = Problem(Code.VENUE_TIMEOUT, "meteora did not answer in time")
+PRICE: Final = Price(197, 2_000)
+"""98.5 USDC for a SOL."""
 HOPELESS: Final = Problem(Code.POOL_REFUSED, "pool is frozen")
 EVENT_TYPES: Final[tuple[type, ...]] = get_args(Event)
 
@@ -180,6 +189,11 @@ def event_of(
     signature = order.tx.signature if order.tx else Signature("sig-none")
     samples: dict[type, Event] = {
         Accepted: Accepted(intent=order.intent, client_order_id=order.client_order_id),
+        Armed: Armed(),
+        Trailed: Trailed(best=PRICE),
+        Amended: Amended(intent=msgspec.structs.replace(order.intent, slippage_bps=Bps(7))),
+        Triggered: Triggered(price=PRICE),
+        Slipped: Slipped(),
         Started: Started(worker=worker),
         Reclaimed: Reclaimed(worker=worker),
         Routed: Routed(route=route_of(order, found_at=at)),
@@ -198,6 +212,7 @@ def event_of(
 
 _WAYS: Final[dict[Status, tuple[type, ...]]] = {
     Status.PENDING: (),
+    Status.OPEN: (Armed,),
     Status.ROUTING: (Started,),
     Status.BUILDING: (Started, Routed),
     Status.SUBMITTED: (Started, Routed, Signed),
@@ -245,6 +260,12 @@ INTENTS: Final = st.builds(
     max_price_impact_bps=st.none() | st.integers(0, 10_000),
     venues=st.none() | st.just(("raydium",)),
     tags=st.lists(st.text(max_size=5), max_size=2).map(tuple),
+    type=st.sampled_from(OrderType),
+    limit=st.none() | st.just(PRICE),
+    trigger=st.none() | st.just(PRICE),
+    trail_bps=st.none() | st.integers(1, 5_000),
+    time_in_force=st.sampled_from(TimeInForce),
+    expire_at=st.none() | st.integers(NOW, NOW + 20_000),
 )
 
 

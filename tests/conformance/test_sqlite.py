@@ -123,7 +123,7 @@ async def test_a_busy_file_is_an_expected_failure_and_passes(rig: SqliteRig) -> 
 async def test_a_full_disk_is_an_expected_failure_and_passes(rig: SqliteRig) -> None:
     """By the system's own limit on the size of a file. tests/power does worse to a disk."""
     async with rig.open() as store:
-        with _no_file_beyond(300_000):
+        with _no_file_beyond(400_000):
             calls = [store.create(new_order(accepted(f"o-{n:03}"))) for n in range(600)]
             results = await asyncio.gather(*calls, return_exceptions=True)
         codes = Counter(getattr(result, "code", None) for result in results)

@@ -15,18 +15,25 @@ from fillwright.errors import FillwrightError
 from fillwright.order import (
     TERMINAL,
     Aborted,
+    Amended,
+    Armed,
     Canceled,
+    Expired,
     Landed,
     Lapsed,
     Mode,
     Order,
+    OrderType,
     Reclaimed,
     Recorded,
     Routed,
     Side,
     Signed,
+    Slipped,
     Started,
     Status,
+    TimeInForce,
+    Triggered,
     cancel,
     replay,
     transition,
@@ -38,6 +45,7 @@ from tests.conformance.samples import (
     BONK,
     NOW,
     PASSING,
+    PRICE,
     SOL,
     USDC,
     accepted,
@@ -397,7 +405,8 @@ async def test_only_what_is_due_can_be_claimed(stores: StoreRig) -> None:
 async def test_a_terminal_order_is_nobody_s(stores: StoreRig, status: Status) -> None:
     async with stores.open() as store:
         order = await kept(store, status)
-        assert await claimed_ids(store, "w-2", order.id) == ([] if status in TERMINAL else [order.id])
+        nobody_s = status in TERMINAL or status is Status.OPEN
+        assert await claimed_ids(store, "w-2", order.id) == ([] if nobody_s else [order.id])
 
 
 HELD: Final = (Status.ROUTING, Status.BUILDING, Status.SUBMITTED)
@@ -792,6 +801,65 @@ async def test_concurrent_arming_leaves_one_switch_an_account(stores: StoreRig) 
         await asyncio.gather(*(each.arm(f"a-{n % 3}", 1 + n) for n in range(30) for each in (store, other)))
         await stores.pass_time(60)
         assert sorted(switch.account for switch in await store.fired(100)) == ["a-0", "a-1", "a-2"]
+
+
+# --- orders that rest ---------------------------------------------------------------------------------------
+
+LIMIT: Final[dict[str, Any]] = {"type": OrderType.LIMIT, "limit": PRICE}
+
+
+@in_loop
+async def test_a_new_order_that_rests_is_armed_by_whoever_claims_it_and_held_by_nobody(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        await keep(store, [accepted(**LIMIT)])
+        (armed,) = await store.claim([OrderId("o-1")], "w-1")
+        assert armed.event == Armed()
+        assert await store.get("alice", OrderId("o-1")) == armed.order
+        assert armed.order.status is Status.OPEN
+        assert armed.order.worker is None
+        await stores.pass_time(3_600)
+        assert await store.due("w-2", 10) == []
+        assert await store.claim([armed.order.id], "w-2") == []
+
+
+@in_loop
+async def test_an_order_that_rests_is_due_when_its_time_has_come(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        intent = {**LIMIT, "deadline_ms": 5_000}
+        await keep(store, walked(accepted(at=stores.now(), **intent), [Armed]))
+        assert await store.due("w-1", 10) == []
+        await stores.pass_time(6)
+        assert await store.due("w-1", 10) == ["o-1"]
+        (expired,) = await store.claim([OrderId("o-1")], "w-1")
+        assert isinstance(expired.event, Expired)
+        assert await store.get("alice", OrderId("o-1")) == expired.order
+
+
+@in_loop
+async def test_the_open_orders_of_all_accounts_are_listed_by_id(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        for n, account in enumerate(("alice", "bob", "alice", "bob")):
+            await keep(store, walked(accepted(f"o-{n}", account=account, **LIMIT), [Armed]))
+        await keep(store, walked(accepted("o-4", **LIMIT), [Armed, Triggered]))
+        await keep(store, [accepted("o-5", **LIMIT)])
+        await keep(store, walked(accepted("o-6", **LIMIT), [Armed, Canceled]))
+        assert [order.id for order in await store.resting(None, 10)] == ["o-0", "o-1", "o-2", "o-3"]
+        assert [order.id for order in await store.resting(OrderId("o-1"), 1)] == ["o-2"]
+        assert await store.resting(OrderId("o-3"), 10) == []
+        assert (await store.resting(None, 1))[0] == await store.get("alice", OrderId("o-0"))
+
+
+@in_loop
+async def test_the_log_of_resting_orders_leaves_all_others_out(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        await keep(store, way_to(Status.CONFIRMED, accepted("o-1")))
+        await keep(store, walked(accepted("o-2", **LIMIT), [Armed, Amended, Triggered, Started, Slipped]))
+        await keep(store, way_to(Status.CONFIRMED, accepted("o-3", time_in_force=TimeInForce.IOC, **LIMIT)))
+        whole = await store.log(Place(0, 0), 100)
+        told = await store.log(Place(0, 0), 100, resting=True)
+        assert told == [each for each in whole if each.order_id == "o-2"]
+        assert [each.status for each in told] == ["pending", "open", "open", "pending", "routing", "open"]
+        assert await store.log(told[2].place, 2, resting=True) == told[3:5]
 
 
 # --- the log of all events ----------------------------------------------------------------------------------

@@ -15,17 +15,18 @@ import msgspec
 from fillwright.engine import Engine, Submission
 from fillwright.errors import RETRYABLE, Code, FillwrightError
 from fillwright.eventlog import Part
-from fillwright.order import TERMINAL, Order, Status
+from fillwright.order import TERMINAL, Intent, Order, Status
 from fillwright.ports import News, Place, Stored
 from fillwright.units import Atoms, OrderId
 from tests.simulation.hosts import Host, answer
 from tests.simulation.invariants import Witness
 from tests.simulation.loop import SimLoop
-from tests.simulation.wishes import ACCOUNT, fingerprinted, submission
+from tests.simulation.wishes import ACCOUNT, fingerprinted, price_near, submission
 
 CLIENT: Final = "client"
 STRANGER: Final = "mallory"
 PATIENCE_S: Final = 8.0
+_MOVED_ON: Final = frozenset({Code.ORDER_NOT_OPEN, Code.ORDER_CHANGED})
 _REUSED: Final = frozenset({Code.IDEMPOTENCY_KEY_REUSED, Code.ORDER_DUPLICATE_CLIENT_ID})
 
 
@@ -97,6 +98,8 @@ class Clients:
         if random.random() < 0.4:
             for _ in range(random.choice((1, 1, 2))):
                 group.create_task(self._cancel(order_id, random.choice((0.2, 1.0, 5.0, 15.0, 60.0))))
+        if asked.intent.rests and random.random() < 0.4:
+            group.create_task(self._amend(order_id))
         if random.random() < 0.3:
             group.create_task(self._repeat(asked))
         if random.random() < 0.1:
@@ -145,6 +148,32 @@ class Clients:
                 self._witness.violate("I8", f"too late to cancel {order_id}, which has not ended")
         elif reply is not None and reply.code not in RETRYABLE:
             self._witness.violate("I1", f"cancelling {order_id}: {reply.code} {reply}")
+
+    async def _amend(self, order_id: OrderId) -> None:
+        """Change its price and amount, as it was seen a moment ago; it may have moved on."""
+        for _ in range(self.random.randint(1, 3)):
+            await asyncio.sleep(self.random.uniform(0, 15))
+            seen = await self._ask(lambda engine: engine.get(ACCOUNT, order_id))
+            if not isinstance(seen, Order):
+                continue
+            await asyncio.sleep(self.random.choice((0.0, 0.0, 1.0)) * self.random.random())
+            intent = self._amended(seen)
+            reply = await self._ask(lambda engine: engine.amend(ACCOUNT, order_id, intent, seen.seq))  # noqa: B023
+            if isinstance(reply, Order):
+                self._witness.told(reply)
+                self._witness.counts["amends"] += 1
+                if (reply.seq, reply.intent, reply.status) != (seen.seq + 1, intent, Status.OPEN):
+                    self._witness.violate("I10", f"an amendment of {seen} was answered with {reply}")
+            elif reply is not None and reply.code not in RETRYABLE | _MOVED_ON:
+                self._witness.violate("I1", f"amending {order_id}: {reply.code} {reply}")
+
+    def _amended(self, seen: Order) -> Intent:
+        intent, random = seen.intent, self.random
+        changes: dict[str, Any] = {"amount": Atoms(max(1, int(intent.amount * random.uniform(0.3, 1.2))))}
+        for name in ("limit", "trigger"):
+            if getattr(intent, name) is not None:
+                changes[name] = price_near(random, intent)
+        return msgspec.structs.replace(intent, **changes)
 
     async def _pry(self, order_id: OrderId) -> None:
         """Another account must not find the order."""

@@ -97,8 +97,11 @@ class FaultyStore:
     async def alive(self) -> int:
         return await self._faulty(self._inner.alive)
 
-    async def log(self, after: Place, limit: int) -> list[Logged]:
-        return await self._faulty(lambda: self._inner.log(after, limit))
+    async def resting(self, after: OrderId | None, limit: int) -> list[Order]:
+        return await self._faulty(lambda: self._inner.resting(after, limit))
+
+    async def log(self, after: Place, limit: int, *, resting: bool = False) -> list[Logged]:
+        return await self._faulty(lambda: self._inner.log(after, limit, resting=resting))
 
     async def log_end(self) -> Place:
         return await self._faulty(self._inner.log_end)

@@ -14,6 +14,7 @@ from fillwright.adapters.sqlite import _COLUMNS, _event_of, _order
 from fillwright.order import (
     TRANSITIONS,
     Accepted,
+    Armed,
     Event,
     Landed,
     Lapsed,
@@ -21,6 +22,9 @@ from fillwright.order import (
     Reclaimed,
     Recorded,
     SignedTx,
+    Slipped,
+    Trailed,
+    Triggered,
     accept,
     transition,
 )
@@ -33,7 +37,15 @@ from tests.simulation.loop import SimLoop
 from tests.simulation.rules import Knowledge, objections, tx_of
 
 LEGAL: Final = dict(TRANSITIONS)
-_COUNTED: Final = {Landed: "settled", Lapsed: "lapses", Reclaimed: "take-overs"}
+_COUNTED: Final = {
+    Landed: "settled",
+    Lapsed: "lapses",
+    Reclaimed: "take-overs",
+    Armed: "armed",
+    Triggered: "triggered",
+    Trailed: "trailed",
+    Slipped: "slips",
+}
 
 
 class Violation(Exception):

@@ -4,6 +4,8 @@ Decides: which promise an event breaks. Must never: trust the engine's own table
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from fractions import Fraction
+from math import ceil, floor
 from typing import Final, TypeAlias
 
 import msgspec
@@ -14,6 +16,7 @@ from fillwright.order import (
     Accepted,
     Canceled,
     CancelRequested,
+    Expired,
     Fill,
     Intent,
     Landed,
@@ -21,25 +24,32 @@ from fillwright.order import (
     Leg,
     Mode,
     Order,
+    OrderType,
     Reclaimed,
     Recorded,
     Reverted,
     Route,
     Routed,
+    Side,
     Signed,
     SignedTx,
+    Slipped,
     Started,
     Status,
+    TimeInForce,
+    Trailed,
+    Triggered,
 )
 from fillwright.policy import Policy, max_in, min_out
 from fillwright.ports import Rejection
-from fillwright.units import OrderId
+from fillwright.units import OrderId, Price
 from tests.simulation.faults import WorldChain
 
 Objection: TypeAlias = tuple[str, str]
 """The invariant that is broken, and how."""
 tx_of: Final = msgspec.msgpack.Decoder(SimTx).decode
 _BY_ANYONE: Final = (Accepted, CancelRequested, Canceled, Started, Reclaimed)
+_IMMEDIATE: Final = (TimeInForce.IOC, TimeInForce.FOK)
 _CLOCK_SLACK: Final = 1.05
 """No host's clock runs faster than this."""
 
@@ -72,6 +82,8 @@ def objections(known: Knowledge, by: str, states: Sequence[Recorded], recorded: 
             yield from _on_claim(known, before, order, event)
         case Routed():
             yield from _on_route(order)
+        case Triggered() | Trailed() | Expired() | Slipped():
+            yield from _on_rest(known, before, order, event)
         case Signed(tx=tx):
             known.signed.setdefault(order.id, []).append(tx)
             yield from _on_signature(known, before, tx)
@@ -93,6 +105,67 @@ def _on_claim(known: Knowledge, before: Order, order: Order, event: Started | Re
         yield "I10", f"{order.id} was taken from {before.worker}, which is alive"
     if order.attempt > known.policy.attempts_max:
         yield "I4", f"attempt {order.attempt} of {order.id}"
+    intent, standing = order.intent, order.standing
+    waits = intent.type is not OrderType.MARKET and intent.time_in_force not in _IMMEDIATE
+    if waits and not (standing is not None and standing.triggered):
+        yield "I6", f"{order.id} was started without its condition being met"
+
+
+def _on_rest(
+    known: Knowledge, before: Order, order: Order, event: Triggered | Trailed | Expired | Slipped
+) -> Iterator[Objection]:
+    match event:
+        case Triggered(price=price):
+            yield from _on_trigger(before, price)
+        case Trailed(best=best):
+            yield from _on_trail(before, best)
+        case Slipped():
+            yield from _on_slip(known, before, order)
+        case Expired() if before.status is Status.OPEN:
+            if before.deadline_at is None or order.updated_at < before.deadline_at:
+                yield "I6", f"{order.id} expired while it rested, before {before.deadline_at}"
+        case _:
+            pass
+
+
+def _on_trigger(before: Order, price: Price) -> Iterator[Objection]:
+    """The price that was seen is on the right side of what the order waits for."""
+    intent, standing = before.intent, before.standing
+    assert standing is not None
+    if intent.type is OrderType.LIMIT or standing.triggered:
+        met = intent.limit is None or _is_good(intent, price, _fraction(intent.limit))
+    elif intent.type is OrderType.TRAILING_STOP:
+        trail = Fraction(intent.trail_bps or 0, 10_000) * (1 if intent.side is Side.BUY else -1)
+        bound = None if standing.best is None else _fraction(standing.best) * (1 + trail)
+        met = bound is not None and (not _is_good(intent, price, bound) or _fraction(price) == bound)
+    else:
+        assert intent.trigger is not None
+        wanted = _fraction(intent.trigger)
+        is_good = _is_good(intent, price, wanted)
+        met = is_good if intent.type is OrderType.TAKE_PROFIT else not is_good or _fraction(price) == wanted
+    if not met:
+        yield "I6", f"{before.id} was triggered at {price}, it waits for {intent.limit} {intent.trigger} {standing}"
+
+
+def _on_trail(before: Order, best: Price) -> Iterator[Objection]:
+    known = before.standing.best if before.standing is not None else None
+    if known is not None and not _is_good(before.intent, best, _fraction(known)):
+        yield "I6", f"the best price of {before.id} went from {known} to {best}"
+
+
+def _on_slip(known: Knowledge, before: Order, order: Order) -> Iterator[Objection]:
+    """Only what waits for a limit price may go back to waiting, without an attempt spent, and with nothing alive."""
+    if before.intent.limit is None or order.attempt != before.attempt - 1 or known.alive(order.id):
+        yield "I6", f"{order.id} slipped back: {before}"
+
+
+def _is_good(intent: Intent, price: Price, wanted: Fraction) -> bool:
+    """At this price or better for the order."""
+    return _fraction(price) >= wanted if intent.side is Side.SELL else _fraction(price) <= wanted
+
+
+def _fraction(price: Price) -> Fraction:
+    return Fraction(price.quote, price.base)
 
 
 def _on_route(order: Order) -> Iterator[Objection]:
@@ -104,6 +177,8 @@ def _on_route(order: Order) -> Iterator[Objection]:
     foreign = any(intent.venues and leg.venue not in intent.venues for leg in route.legs)
     if foreign or not fixed == intent.amount == _fixed_end(intent, route):
         yield "I6", f"the route of {order.id} is not within what was asked: {route}"
+    if route.amount_out < _demanded(intent, route.amount_in):
+        yield "I6", f"the route of {order.id} is worse than its limit price {intent.limit}: {route}"
     if cap is not None and route.impact_bps > cap:
         yield "I6", f"the route of {order.id} moves the price by {route.impact_bps} bps, allowed are {cap}"
 
@@ -123,7 +198,7 @@ def _on_signature(known: Knowledge, before: Order, tx: SignedTx) -> Iterator[Obj
         asked = (leg.pool, leg.mint_in, leg.mint_out, intent.mode, amount)
         ends = _is_at_free_end(intent, leg)
         if (wish.pool, wish.mint_in, wish.mint_out, wish.mode, wish.amount) != asked or (
-            ends and wish.limit != _leg_limit(intent, leg)
+            ends and wish.limit != _leg_limit(intent, route, leg)
         ):
             yield "I6", f"signed {wish}, asked was {asked} (order {before.id})"
 
@@ -158,6 +233,8 @@ def _on_fill(known: Knowledge, before: Order, fill: Fill) -> Iterator[Objection]
         yield "I5", f"{before.id} tells {fill}, the chain {truth}"
     if not within(before, fill.amount_in, fill.amount_out, limit_of(before)):
         yield "I6", f"{fill} is not within the limit {limit_of(before)} of {before.id}"
+    if fill.amount_out < _demanded(before.intent, fill.amount_in):
+        yield "I6", f"{fill} is worse than the limit price {before.intent.limit} of {before.id}"
 
 
 def _on_no_fill(known: Knowledge, order: Order) -> Iterator[Objection]:
@@ -171,13 +248,29 @@ def limit_of(order: Order) -> int:
     """The bound that this order's route and slippage allow: least out for exact in, most in for exact out."""
     route, intent = order.route, order.intent
     assert route is not None
-    return sum(_leg_limit(intent, leg) for leg in route.legs if _is_at_free_end(intent, leg))
+    return sum(_leg_limit(intent, route, leg) for leg in route.legs if _is_at_free_end(intent, leg))
 
 
-def _leg_limit(intent: Intent, leg: Leg) -> int:
+def _leg_limit(intent: Intent, route: Route, leg: Leg) -> int:
+    """Of its slippage, or of its share of what the limit price demands of the whole."""
     if intent.mode is Mode.EXACT_IN:
-        return min_out(leg.amount_out, intent.slippage_bps)
-    return max_in(leg.amount_in, intent.slippage_bps)
+        least = min_out(leg.amount_out, intent.slippage_bps)
+        whole = _demanded(intent, route.amount_in)
+        return max(least, ceil(Fraction(leg.amount_out * ceil(whole), route.amount_out)))
+    most = max_in(leg.amount_in, intent.slippage_bps)
+    if intent.limit is None:
+        return most
+    at_price = _fraction(intent.limit)
+    whole = Fraction(route.amount_out) * (at_price if intent.side is Side.BUY else 1 / at_price)
+    return min(most, floor(Fraction(leg.amount_in * floor(whole), route.amount_in)))
+
+
+def _demanded(intent: Intent, amount_in: int) -> Fraction:
+    """Of the output, by the limit price."""
+    if intent.limit is None:
+        return Fraction(0)
+    at_price = _fraction(intent.limit)
+    return amount_in * (at_price if intent.side is Side.SELL else 1 / at_price)
 
 
 def _is_at_free_end(intent: Intent, leg: Leg) -> bool:

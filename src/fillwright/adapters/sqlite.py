@@ -21,7 +21,7 @@ import msgspec
 from fillwright.access import Key, KeyId, Limits, Scope, Ticket
 from fillwright.adapters.sqlite_webhooks import SqliteWebhooks
 from fillwright.errors import Code, FillwrightError, Problem
-from fillwright.order import Event, Fill, Intent, Order, Recorded, Route, SignedTx, Stamped, Status, claim
+from fillwright.order import Event, Fill, Intent, Order, Recorded, Route, SignedTx, Stamped, Standing, Status, claim
 from fillwright.ports import Backlog, Clock, Conflict, Logged, NewOrder, Page, Place, Stored, Switch
 from fillwright.units import Atoms, Millis, OrderId, Signature
 
@@ -37,6 +37,7 @@ _WAL_PAGES: Final = 8_000
 
 _encode: Final = msgspec.json.Encoder().encode
 _intent_of: Final = msgspec.json.Decoder(Intent).decode
+_standing_of: Final = msgspec.json.Decoder(Standing).decode
 _route_of: Final = msgspec.json.Decoder(Route).decode
 _tx_of: Final = msgspec.json.Decoder(SignedTx).decode
 _problem_of: Final = msgspec.json.Decoder(Problem).decode
@@ -45,7 +46,7 @@ _limits_of: Final = msgspec.json.Decoder(Limits).decode
 
 _COLUMNS: Final = (
     "id, account, client_order_id, intent, status, seq, attempts, worker, cancel_requested, created_at, updated_at,"
-    " due_at, deadline_at, route, tx, tx_hash, filled_in, filled_out, fill_slot, problem"
+    " due_at, deadline_at, route, tx, tx_hash, filled_in, filled_out, fill_slot, problem, standing"
 )
 _SELECT: Final = f"SELECT {_COLUMNS} FROM orders"
 _BY_KEY: Final = (
@@ -58,11 +59,14 @@ _INSERT_ORDER: Final = (
     " token_out, amount, slippage_bps, intent, status, seq, attempts, cancel_requested, created_at, updated_at,"
     " due_at, deadline_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?)"
 )
-_INSERT_EVENT: Final = "INSERT INTO order_events (order_id, seq, at, status, event, payload) VALUES (?, ?, ?, ?, ?, ?)"
+_INSERT_EVENT: Final = (
+    "INSERT INTO order_events (order_id, seq, at, status, event, resting, payload) VALUES (?, ?, ?, ?, ?, ?, ?)"
+)
 _UPDATE_ORDER: Final = (
     "UPDATE orders SET status = ?, seq = ?, attempts = ?, worker = ?, cancel_requested = ?, updated_at = ?,"
     " due_at = ?, route = ?, tx = ?, tx_hash = ?, filled_in = ?, filled_out = ?, fill_slot = ?, failure_reason = ?,"
-    " problem = ? WHERE id = ? AND account = ? AND seq = ?"
+    " problem = ?, standing = ?, amount = ?, slippage_bps = ?, deadline_at = ?, intent = coalesce(?, intent)"
+    " WHERE id = ? AND account = ? AND seq = ?"
 )
 _CLAIMABLE: Final = (
     "due_at <= :now AND (worker IS NULL OR worker = :worker"
@@ -90,6 +94,7 @@ class SqliteStore:
             with ExitStack() as opened:
                 self._writer = self._connect(path, opened)
                 _migrate(self._writer)
+                self._writer.execute("PRAGMA foreign_keys = ON")
                 self._reader = self._connect(path, opened)
                 self._opened = opened.pop_all()
         except sqlite3.Error as error:
@@ -110,7 +115,6 @@ class SqliteStore:
         connection = opened.enter_context(closing(self._open(path)))
         _write_ahead(connection)
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
         return connection
 
@@ -175,11 +179,16 @@ class SqliteStore:
         ((waiting, since),) = await self._read(_BACKLOG, (now, limit))
         return Backlog(waiting, 0.0 if since is None else max(0, now - since) / 1_000)
 
-    async def log(self, after: Place, limit: int) -> list[Logged]:
+    async def resting(self, after: OrderId | None, limit: int) -> list[Order]:
+        sql = f"{_SELECT} WHERE status = 'open' AND id > ? ORDER BY id LIMIT ?"
+        return [_order(row) for row in await self._read(sql, (after or "", limit))]
+
+    async def log(self, after: Place, limit: int, *, resting: bool = False) -> list[Logged]:
         # Writers take turns, and an id is one more than the last: by ids is by commits.
         sql = (
             "SELECT e.id, o.account, e.order_id, e.seq, e.status, e.event FROM order_events e"
-            " JOIN orders o ON o.id = e.order_id WHERE e.id > ? ORDER BY e.id LIMIT ?"
+            " JOIN orders o ON o.id = e.order_id"
+            f" WHERE e.id > ? {'AND e.resting' if resting else ''} ORDER BY e.id LIMIT ?"
         )
         return [Logged(Place(0, number), *rest) for number, *rest in await self._read(sql, (after.id, limit))]
 
@@ -269,7 +278,9 @@ class SqliteStore:
     def _record(self, before: Order, recorded: Sequence[Recorded]) -> bool:
         """The compare-and-set. Whether it won."""
         after = recorded[-1].order
-        cursor = self._writer.execute(_UPDATE_ORDER, (*_state(after), before.id, before.account, before.seq))
+        intent = None if after.intent is before.intent else _encode(after.intent)
+        values = (*_state(after), intent, before.id, before.account, before.seq)
+        cursor = self._writer.execute(_UPDATE_ORDER, values)
         if cursor.rowcount != 1:
             return False
         self._append(recorded)
@@ -285,6 +296,7 @@ class SqliteStore:
                     each.order.updated_at,
                     each.order.status,
                     each.event.__struct_config__.tag,
+                    each.order.intent.rests,
                     _encode(each.event),
                 )
                 for each in recorded
@@ -529,6 +541,10 @@ def _state(order: Order) -> tuple[Any, ...]:
         fill.slot if fill else None,
         order.problem.detail if order.problem else None,
         _encode(order.problem) if order.problem else None,
+        _encode(order.standing) if order.standing else None,
+        order.intent.amount,
+        order.intent.slippage_bps,
+        order.deadline_at,
     )
 
 
@@ -554,6 +570,7 @@ def _order(row: Sequence[Any]) -> Order:
         filled_out,
         fill_slot,
         problem,
+        standing,
     ) = row
     fill = None
     if filled_in is not None:
@@ -581,6 +598,7 @@ def _order(row: Sequence[Any]) -> Order:
         tx=_tx_of(tx) if tx else None,
         fill=fill,
         problem=_problem_of(problem) if problem else None,
+        standing=_standing_of(standing) if standing else None,
     )
 
 

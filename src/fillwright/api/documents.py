@@ -33,6 +33,7 @@ _HEADERS: Final[Document] = {
     "X-Request-Id": {"description": "Yours, or one that was made.", "schema": {"type": "string"}},
     "Location": {"description": "The address of the result.", "schema": {"type": "string"}},
     "Idempotent-Replayed": {"description": "`true`: nothing new was made.", "schema": {"type": "string"}},
+    "ETag": {"description": "The order's seq, in quotes: for `If-Match`.", "schema": {"type": "string"}},
     "Retry-After": {"description": "Seconds until trying again makes sense.", "schema": {"type": "string"}},
 }
 _SECURITY: Final[Document] = {

@@ -20,11 +20,13 @@ T = TypeVar("T")
 LIMIT_DEFAULT: Final = 100
 LIMIT_MAX: Final = 1_000
 _KNOWN: Final = frozenset({"status", "pair", "side", "since", "until", "limit", "cursor"})
-_GROUPS: Final[Mapping[str, frozenset[Status] | None]] = {
+_GROUPS: Final[Mapping[str, frozenset[Status] | None]] = {status.value: frozenset({status}) for status in Status} | {
     "open": frozenset(Status) - TERMINAL,
+    "resting": frozenset({Status.OPEN}),
     "closed": TERMINAL,
     "all": None,
-} | {status.value: frozenset({status}) for status in Status}
+}
+"""`open` means all that has not ended, whatever a status of that name means; that one is asked for as `resting`."""
 
 
 def page_asked(query: Mapping[str, str], account: str, tokens: Tokens) -> Page:

@@ -22,6 +22,7 @@ from fillwright.api.orders import (
 from fillwright.api.pages import ProblemKind
 from fillwright.api.probes import Alive, Health
 from fillwright.api.shapes import (
+    AmendRequest,
     Cancel,
     CancelAfterRequest,
     CancelAllRequest,
@@ -133,7 +134,7 @@ _BODY: Final = (
     Code.TOKEN_UNKNOWN,
     Code.TOKEN_SAME,
 )
-_ORDER: Final = (*_BODY, Code.VALIDATION_AMOUNT, Code.VALIDATION_CONTRADICTION)
+_ORDER: Final = (*_BODY, Code.VALIDATION_AMOUNT, Code.VALIDATION_PRICE, Code.VALIDATION_CONTRADICTION)
 _ACCEPT: Final = (
     *_ORDER,
     *_STORE,
@@ -171,6 +172,13 @@ _VENUE: Final = Param(name="venue", what="Only this venue.")
 _AFTER: Final = Param(
     name="after", what="The seq of the last frame that was seen.", schema={"type": "string", "pattern": "^[0-9]{1,9}$"}
 )
+_IF_MATCH: Final = Param(
+    name="If-Match",
+    place="header",
+    what="The ETag of the order as you saw it: its seq, in quotes.",
+    schema={"type": "string", "pattern": '^"[0-9]{1,9}"$'},
+    required=True,
+)
 _KEY: Final = Param(
     name="Idempotency-Key",
     place="header",
@@ -180,7 +188,7 @@ _KEY: Final = Param(
 _TIME: Final[dict[str, object]] = {"type": "string"}
 _PLACE: Final[dict[str, object]] = {"type": "string", "pattern": "^(0|[0-9]{1,18}-[0-9]{1,18})$"}
 _LISTING: Final = (
-    Param(name="status", what="open, closed, all, or one status."),
+    Param(name="status", what="open (not ended), resting (status open), closed, all, or one status."),
     _PAIR,
     Param(name="side", what="buy or sell."),
     Param(name="since", what="Accepted at or after: RFC 3339 or epoch milliseconds.", schema=_TIME),
@@ -306,6 +314,27 @@ OPERATIONS: Final = (
         problems=(*_BODY, *_STORE),
     ),
     _get("/v1/orders/{id}", "getOrder", "orders", "One order", OrderView, *_ONE, params=(_ID,)),
+    Operation(
+        method="patch",
+        path="/v1/orders/{id}",
+        id="amendOrder",
+        group="orders",
+        summary="Change an order that rests; null removes a member",
+        params=(_ID, _IF_MATCH),
+        takes=AmendRequest,
+        answers=(Answer(status=200, what="Changed.", forms=(OrderView,), headers=("ETag",)),),
+        problems=(
+            *_ONE,
+            *_BODY,
+            Code.VALIDATION_AMOUNT,
+            Code.VALIDATION_PRICE,
+            Code.VALIDATION_CONTRADICTION,
+            Code.ACCESS_LIMIT,
+            Code.ROUTE_UNAVAILABLE,
+            Code.ORDER_NOT_OPEN,
+            Code.ORDER_CHANGED,
+        ),
+    ),
     _cancel("delete", "/v1/orders/{id}", "deleteOrder"),
     _cancel("post", "/v1/orders/{id}/cancel", "cancelOrder"),
     _get(

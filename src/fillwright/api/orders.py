@@ -20,15 +20,24 @@ from fillwright.api.edge import (
 from fillwright.api.listing import page_asked
 from fillwright.engine import Engine, Submission
 from fillwright.errors import Code, FillwrightError
-from fillwright.order import Intent, Order, Recorded, Route
+from fillwright.order import Intent, Order, Recorded, Route, Status
 from fillwright.ports import Stored
 from fillwright.routing import NoRoute
 from fillwright.tokens import USDC
+from fillwright.units import Price
 from fillwright.wire import rfc3339
 from fillwright.wire.explain import explain_view
 from fillwright.wire.frames import Frame, frame_of
 from fillwright.wire.reading import Fields
-from fillwright.wire.requests import CLIENT_ID_MAX, PAIR_MAX, Asked, fingerprint, pair_tokens, parse_order
+from fillwright.wire.requests import (
+    CLIENT_ID_MAX,
+    PAIR_MAX,
+    Asked,
+    fingerprint,
+    pair_tokens,
+    parse_amendment,
+    parse_order,
+)
 from fillwright.wire.resources import (
     AttemptView,
     CancelView,
@@ -95,6 +104,7 @@ class Orders:
             web.post("/v1/orders/cancel-all", self.cancel_all),
             web.post("/v1/cancel-after", self.cancel_after),
             web.get("/v1/orders/{id}", self.get),
+            web.patch("/v1/orders/{id}", self.amend),
             web.delete("/v1/orders/{id}", self.cancel),
             web.post("/v1/orders/{id}/cancel", self.cancel),
             web.get("/v1/orders/{id}/events", self.events),
@@ -126,15 +136,13 @@ class Orders:
         return json_response(encode(route_view(asked.intent, await self._route(asked), self._engine.tokens.all)))
 
     async def get(self, request: web.Request) -> web.Response:
-        order = await self._engine.get(account_of(request), order_id_in(request))
-        return json_response(encode(order_view(order)))
+        return _shown(await self._engine.get(account_of(request), order_id_in(request)))
 
     async def by_client_id(self, request: web.Request) -> web.Response:
         name = request.match_info["id"]
         if not (name.isascii() and name.isprintable() and len(name) <= CLIENT_ID_MAX):
             raise FillwrightError(Code.ORDER_NOT_FOUND, "no such order")
-        order = await self._engine.get_by_client_id(account_of(request), name)
-        return json_response(encode(order_view(order)))
+        return _shown(await self._engine.get_by_client_id(account_of(request), name))
 
     async def page(self, request: web.Request) -> web.Response:
         asked = page_asked(request.query, account_of(request), self._engine.tokens)
@@ -143,6 +151,22 @@ class Orders:
         more = len(orders) > asked.limit
         cursor = shown[-1].id if more else None
         return json_response(encode(OrderPage([order_view(order) for order in shown], cursor, more)))
+
+    async def amend(self, request: web.Request) -> web.Response:
+        """Change an order that rests, if it still is the one that the caller saw."""
+        order_id = order_id_in(request)
+        seq = _seq_asked(request)
+        order = await self._engine.get(account_of(request), order_id)
+        intent = parse_amendment(await members_of(request), order.intent)
+        caller = caller_of(request)
+        caller.check(intent)
+        if caller.has_worth_cap:
+            await _check_worth(self._engine, caller, intent)
+        try:
+            amended = await self._engine.amend(account_of(request), order_id, intent, seq)
+        except FillwrightError as error:
+            return refuse(request, error, order_id)
+        return _shown(amended)
 
     async def cancel(self, request: web.Request) -> web.Response:
         order_id = order_id_in(request)
@@ -175,7 +199,15 @@ class Orders:
 
     async def explain(self, request: web.Request) -> web.Response:
         order = await self._engine.get(account_of(request), order_id_in(request))
-        return json_response(encode(explain_view(order, self._engine.clock.now(), self._engine.policy)))
+        now, policy = self._engine.clock.now(), self._engine.policy
+        return json_response(encode(explain_view(order, now, policy, await self._current_price(order))))
+
+    async def _current_price(self, order: Order) -> Price | None:
+        """Of an order that waits for one."""
+        if order.status is not Status.OPEN:
+            return None
+        route = await self._engine.quote(order.intent)
+        return None if isinstance(route, NoRoute) else order.intent.price(route.amount_in, route.amount_out)
 
     # --- folds over history -------------------------------------------------------------------------------
 
@@ -219,6 +251,24 @@ class Orders:
             raise error
         existing = await self._engine.get_by_client_id(account_of(request), asked.client_order_id)
         return refuse(request, error, existing.id)
+
+
+def _shown(order: Order) -> web.Response:
+    """The order, and its seq as the tag by which `If-Match` can name this very state of it."""
+    response = json_response(encode(order_view(order)))
+    response.headers["ETag"] = f'"{order.seq}"'
+    return response
+
+
+def _seq_asked(request: web.Request) -> int:
+    """Raises FillwrightError(VALIDATION_FAILED) unless `If-Match` has the form of an order's ETag."""
+    tag = request.headers.get("If-Match", "").strip()
+    digits = tag[1:-1]
+    if not (tag.startswith('"') and tag.endswith('"') and digits.isascii() and digits.isdigit() and len(digits) < 10):
+        raise FillwrightError(
+            Code.VALIDATION_FAILED, 'If-Match must be the ETag of the order that you saw, such as "4"'
+        )
+    return int(digits)
 
 
 async def submit(engine: Engine, asked: Asked, caller: Caller, *, idempotency_key: str | None) -> Stored:

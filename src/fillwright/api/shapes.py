@@ -12,8 +12,9 @@ from msgspec import Meta
 from fillwright.api.orders import TIMEOUT_S_MAX
 from fillwright.api.webhooks import EVENTS
 from fillwright.lab import DELAY_MS_MAX, LOST_PCT_MAX
-from fillwright.order import Mode, OrderType, Side
+from fillwright.order import Mode, OrderType, Side, TimeInForce
 from fillwright.webhooks import DESCRIPTION_MAX, URL_MAX
+from fillwright.wire.conditions import TRAIL_BPS_MAX
 from fillwright.wire.requests import CLIENT_ID_MAX, SLIPPAGE_BPS_MAX, TAG_MAX
 
 _VISIBLE: Final = "^[!-~]([ -~]*[!-~])?$"
@@ -41,6 +42,18 @@ _Amount = Annotated[
         },
     ),
 ]
+_Price = Annotated[
+    Any,
+    Meta(
+        description="Quote per base, at most 12 significant digits. Judged by the quote for the order's own size.",
+        examples=["98.5"],
+        extra_json_schema={
+            "type": ["string", "number"],
+            "pattern": r"^(0|[1-9]\d{0,18})(\.\d{1,18})?$",
+            "exclusiveMinimum": 0,
+        },
+    ),
+]
 _TokenText = Annotated[str, Meta(min_length=1, max_length=64, description="Symbol or mint.", examples=["SOL"])]
 _PairText = Annotated[str, _text(130, "BASE/QUOTE.")]
 
@@ -53,6 +66,17 @@ class RoutingRequest(_Sent, frozen=True, kw_only=True):
     venues: Annotated[list[str], Meta(min_length=1, max_length=16)] | None = None
     max_legs: Annotated[Any, _whole(1, 8, "Swaps in the transaction.")] | None = None
     max_hops: Annotated[Any, _whole(1, 2, "Pools on one way.")] | None = None
+
+
+class TriggerRequest(_Sent, frozen=True, kw_only=True):
+    """`op` follows from type and side: it may be told, and must then be that one."""
+
+    op: Literal["gte", "lte"] | None = None
+    price: _Price
+
+
+class TrailRequest(_Sent, frozen=True, kw_only=True):
+    bps: Annotated[Any, _whole(1, TRAIL_BPS_MAX, "Behind the best price seen.")]
 
 
 class OrderRequest(_Sent, frozen=True, kw_only=True):
@@ -68,9 +92,26 @@ class OrderRequest(_Sent, frozen=True, kw_only=True):
     amount_mode: Mode | None = None
     slippage_bps: Annotated[Any, _whole(0, SLIPPAGE_BPS_MAX, "100 unless told otherwise.")] | None = None
     max_price_impact_bps: Annotated[Any, _whole(0, SLIPPAGE_BPS_MAX, "Against the spot price.")] | None = None
+    limit_price: _Price | None = None
+    trigger: TriggerRequest | None = None
+    trail: TrailRequest | None = None
+    time_in_force: TimeInForce | None = None
+    expire_at: Annotated[Any, Meta(description="RFC 3339 or epoch milliseconds, for gtd.")] | None = None
     deadline_ms: Annotated[Any, _whole(1, 86_400_000, "From acceptance; nothing is signed after it.")] | None = None
     routing: RoutingRequest | None = None
     tags: Annotated[list[Annotated[str, _text(TAG_MAX, "")]], Meta(max_length=16)] | None = None
+
+
+class AmendRequest(_Sent, frozen=True, kw_only=True):
+    """What an order that rests may become; a member that is null is removed, one that is absent stays."""
+
+    amount: _Amount | None = None
+    slippage_bps: Annotated[Any, _whole(0, SLIPPAGE_BPS_MAX, "")] | None = None
+    max_price_impact_bps: Annotated[Any, _whole(0, SLIPPAGE_BPS_MAX, "")] | None = None
+    limit_price: _Price | None = None
+    trigger: TriggerRequest | None = None
+    trail: TrailRequest | None = None
+    expire_at: Annotated[Any, Meta(description="RFC 3339 or epoch milliseconds.")] | None = None
 
 
 class CancelAllRequest(_Sent, frozen=True, kw_only=True):
@@ -150,6 +191,11 @@ class LegacyRequest(_Sent, frozen=True, kw_only=True):
     slippage: Annotated[Any, Meta(description="A fraction: 0.05 is five percent.")] | None = None
     input_token: _TokenText | None = None
     output_token: _TokenText | None = None
+    limit_price: _Price | None = None
+    trigger: TriggerRequest | None = None
+    trail: TrailRequest | None = None
+    time_in_force: TimeInForce | None = None
+    expire_at: Annotated[Any, Meta(description="RFC 3339 or epoch milliseconds, for gtd.")] | None = None
 
 
 # --- messages on `/v1/stream` -----------------------------------------------------------------------------

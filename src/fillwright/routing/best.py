@@ -13,6 +13,7 @@ from fillwright.errors import Code, Problem
 from fillwright.order import Intent, Leg, Mode, Quote, Route
 from fillwright.routing.book import Book, Books, Offer
 from fillwright.routing.plan import Plan, best_plan
+from fillwright.routing.prices import Prices
 from fillwright.routing.quotes import impact_problem, price_impact_bps, quotes_of, ranked, size_problem
 from fillwright.routing.search import Found, find
 from fillwright.units import BPS_ONE, NATIVE_MINT, Atoms, Bps, Millis, Mint, format_ratio
@@ -92,6 +93,12 @@ class Router:
                 routes[swap] = known
             return known
         return msgspec.structs.replace(known, found_at=now) if isinstance(known, Route) else known
+
+    def prices(self, intent: Intent, offers: Sequence[Offer], limits: Limits) -> Prices:
+        """What any size of this swap up to the intent's own would get from these offers."""
+        hops_max = min(limits.hops_max, intent.max_hops or limits.hops_max)
+        found = find(intent, self._books.of(offers), tuple(offers), hops_max)
+        return Prices(found.paths.network, intent.mode)
 
 
 # --- the two kinds ----------------------------------------------------------------------------------------

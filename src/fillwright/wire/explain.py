@@ -9,8 +9,9 @@ import msgspec
 
 from fillwright.order import Order, Status
 from fillwright.policy import Policy
-from fillwright.units import Millis
+from fillwright.units import Millis, Price
 from fillwright.wire import rfc3339
+from fillwright.wire.conditions import awaited_price, distance_bps, shown
 from fillwright.wire.resources import outcome_expected_at
 
 
@@ -22,7 +23,7 @@ class TroubleView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ExplainView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """`waits_for`: worker, pause, quotes, signature, chain or nothing."""
+    """`waits_for`: worker, pause, price, quotes, signature, chain or nothing."""
 
     order_id: str
     status: str
@@ -31,6 +32,11 @@ class ExplainView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     next_action: str | None = None
     next_at: str | None = None
     """Not before then; absent where it happens as soon as it can."""
+    current_price: str | None = None
+    """What a swap of the order's size would get now, after all fees."""
+    trigger_price: str | None = None
+    distance_bps: int | None = None
+    """How far the current price has yet to go, of itself; 0 where the condition is met."""
     outcome_known_by: str | None = None
     """An estimate: by when the live transaction will have landed or can no longer land."""
     deadline_at: str | None = None
@@ -55,7 +61,9 @@ _ENDINGS: Final = {
 }
 
 
-def explain_view(order: Order, now: Millis, policy: Policy) -> ExplainView:
+def explain_view(order: Order, now: Millis, policy: Policy, current: Price | None = None) -> ExplainView:
+    """`current`: the price that an open order's size would get now, where one is known."""
+    awaited = awaited_price(order) if order.status is Status.OPEN else None
     outlook = _outlook(order, now)
     expected = outcome_expected_at(order)
     problem = order.problem
@@ -66,6 +74,9 @@ def explain_view(order: Order, now: Millis, policy: Policy) -> ExplainView:
         waits_for=outlook.waits_for,
         next_action=outlook.next_action,
         next_at=None if outlook.next_at is None else rfc3339(outlook.next_at),
+        current_price=None if current is None else shown(order.intent, current),
+        trigger_price=None if awaited is None else shown(order.intent, awaited[1]),
+        distance_bps=None if awaited is None or current is None else distance_bps(current, awaited),
         outcome_known_by=None if expected is None else rfc3339(expected),
         deadline_at=None if order.deadline_at is None or order.is_terminal else rfc3339(order.deadline_at),
         attempt=order.attempt,
@@ -79,10 +90,23 @@ def explain_view(order: Order, now: Millis, policy: Policy) -> ExplainView:
     )
 
 
+def _open(order: Order) -> _Outlook:
+    awaited = awaited_price(order)
+    if awaited is None:
+        return _Outlook("price", "The order waits for the first price to trail from.", "note the best price")
+    op, price = awaited
+    word = "at least" if op == "gte" else "at most"
+    text = f"{shown(order.intent, price)} {order.intent.quote.symbol} per {order.intent.base.symbol}"
+    summary = f"The order rests until a swap of its size, after all fees, would get a price of {word} {text}."
+    return _Outlook("price", summary, "compare quotes and swap")
+
+
 def _outlook(order: Order, now: Millis) -> _Outlook:
     match order.status:
         case Status.PENDING:
             return _pending(order, now)
+        case Status.OPEN:
+            return _open(order)
         case Status.ROUTING:
             return _Outlook("quotes", "The venues are being asked for quotes.", "choose the best route")
         case Status.BUILDING:

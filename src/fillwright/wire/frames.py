@@ -8,9 +8,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from fillwright.order import Intent, Mode, Order, Quote, Recorded, Route, Side, SignedTx, Status
+from fillwright.errors import Problem
+from fillwright.order import Canceled, Intent, Mode, Order, Quote, Recorded, Route, Side, SignedTx, Status, Triggered
 from fillwright.ports import News
 from fillwright.units import BPS_ONE, Token, format_atoms, format_price, format_ratio
+from fillwright.wire.conditions import awaited_price, shown
 
 
 class QuoteFrame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -48,12 +50,14 @@ class Frame(
     """What happened: the event's own name. Two events may leave an order in the same status."""
     attempt: int | None = None
     retry_at: int | None = None
+    trigger_price: str | None = None
+    """What an open order waits for."""
     dex: str | None = None
     chosen: str | None = None
     quotes: Sequence[QuoteFrame] | None = None
     reason: str | None = None
     price: str | None = None
-    """As quoted by the chosen route."""
+    """As quoted by the chosen route, or the price that met the order's condition."""
     executed_price: str | None = None
     """As swapped by the chain."""
     amount_in: str | None = None
@@ -76,7 +80,7 @@ def frame_of(recorded: Recorded) -> Frame:
     order = recorded.order
     intent, tx, fill = order.intent, order.tx, order.fill
     route = order.route if order.status in _ROUTED else None
-    problem = order.problem if order.status in _TROUBLED else None
+    problem = _problem(recorded)
     min_out, max_in = bound_texts(intent, tx)
     venue = route.venue if route else None
     return Frame(
@@ -87,11 +91,12 @@ def frame_of(recorded: Recorded) -> Frame:
         cause=str(recorded.event.__struct_config__.tag),
         attempt=order.attempt or None,
         retry_at=retry_at(order),
+        trigger_price=_awaited(order) if order.status is Status.OPEN else None,
         dex=venue,
         chosen=venue,
         quotes=quote_frames(intent, route) if route and order.status is Status.BUILDING else None,
         reason=route.reason if route else None,
-        price=price_text(intent, route.amount_in, route.amount_out) if route else None,
+        price=_price(recorded, route),
         executed_price=price_text(intent, fill.amount_in, fill.amount_out) if fill else None,
         amount_in=format_atoms(fill.amount_in, intent.token_in.decimals) if fill else None,
         amount_out=format_atoms(fill.amount_out, intent.token_out.decimals) if fill else None,
@@ -101,6 +106,23 @@ def frame_of(recorded: Recorded) -> Frame:
         error=problem.detail if problem else None,
         code=problem.code if problem else None,
     )
+
+
+def _problem(recorded: Recorded) -> Problem | None:
+    if isinstance(recorded.event, Canceled):
+        return recorded.event.problem
+    return recorded.order.problem if recorded.order.status in _TROUBLED else None
+
+
+def _price(recorded: Recorded, route: Route | None) -> str | None:
+    if isinstance(recorded.event, Triggered):
+        return shown(recorded.order.intent, recorded.event.price)
+    return None if route is None else price_text(recorded.order.intent, route.amount_in, route.amount_out)
+
+
+def _awaited(order: Order) -> str | None:
+    awaited = awaited_price(order)
+    return None if awaited is None else shown(order.intent, awaited[1])
 
 
 def news_of(recorded: Recorded) -> News:

@@ -161,6 +161,17 @@ class Fields:
         self.blame(name, "must be true or false")
         return None
 
+    def is_number(self, name: str) -> bool:
+        return isinstance(self._members.get(name), Number)
+
+    def number(self, name: str) -> str | None:
+        """The text of a number, or of a text that may hold one: for whoever knows its form."""
+        value = self._take(name)
+        if value is None or isinstance(value, str):
+            return value
+        self.blame(name, "must be a decimal text or a number")
+        return None
+
     def amount(self, name: str, decimals: int) -> Atoms | None:
         value = self._take(name)
         if value is None:

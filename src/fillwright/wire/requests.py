@@ -11,10 +11,11 @@ from typing import Final
 import msgspec
 
 from fillwright.errors import Code
-from fillwright.order import Intent, Mode, OrderType, Side
+from fillwright.order import Intent, Mode, Side
 from fillwright.tokens import Tokens, quote_of
-from fillwright.units import Atoms, Bps, Millis, Token
-from fillwright.wire.reading import Fields, Members
+from fillwright.units import Atoms, Bps, Millis, Token, format_atoms
+from fillwright.wire.conditions import read_conditions, shown
+from fillwright.wire.reading import Fields, Json, Members
 
 SLIPPAGE_BPS_DEFAULT: Final = Bps(100)
 SLIPPAGE_BPS_MAX: Final = 5_000
@@ -43,6 +44,12 @@ class _Swap(msgspec.Struct, frozen=True):
     token_in: Token
     token_out: Token
 
+    @property
+    def pair(self) -> tuple[Token, Token, Side]:
+        """Base, quote and side."""
+        sells = self.side is Side.SELL
+        return (self.token_in, self.token_out, self.side) if sells else (self.token_out, self.token_in, self.side)
+
 
 class _Routing(msgspec.Struct, frozen=True):
     venues: tuple[str, ...] | None = None
@@ -54,8 +61,9 @@ def parse_order(members: Members, tokens: Tokens, venues: Collection[str], *, at
     """The meaning of a canonical request. `at`: where its object is in the message. Raises Refused."""
     fields = Fields(members, at)
     client_order_id = fields.text("clientOrderId", CLIENT_ID_MAX)
-    _order_type(fields)
     swap = _swap(fields, tokens)
+    base, quote, side = (None, None, None) if swap is None else swap.pair
+    conditions = read_conditions(fields, base=base, quote=quote, side=side)
     mode = _mode(fields, swap)
     slippage = fields.whole("slippageBps", least=0, most=SLIPPAGE_BPS_MAX)
     impact = fields.whole("maxPriceImpactBps", least=0, most=SLIPPAGE_BPS_MAX)
@@ -68,6 +76,7 @@ def parse_order(members: Members, tokens: Tokens, venues: Collection[str], *, at
     assert mode is not None
     assert amount is not None
     intent = Intent(
+        type=conditions.type,
         side=swap.side,
         token_in=swap.token_in,
         token_out=swap.token_out,
@@ -80,19 +89,74 @@ def parse_order(members: Members, tokens: Tokens, venues: Collection[str], *, at
         max_legs=routing.max_legs,
         max_hops=routing.max_hops,
         tags=tags or (),
+        limit=conditions.limit,
+        trigger=conditions.trigger,
+        trail_bps=conditions.trail_bps,
+        time_in_force=conditions.time_in_force,
+        expire_at=conditions.expire_at,
     )
     return Asked(intent, client_order_id)
+
+
+_AMENDABLE: Final = ("amount", "slippageBps", "maxPriceImpactBps", "limitPrice", "trigger", "trail", "expireAt")
+
+
+def parse_amendment(members: Members, intent: Intent) -> Intent:
+    """The intent after an amendment: members that are named replace the order's own, null removes what may be absent.
+
+    Raises Refused: for what cannot be amended, and for what the order could not have been asked for with.
+    """
+    fields = Fields(members)
+    for name in _AMENDABLE:
+        fields.skip(name)
+    if not members:
+        fields.blame("", "names nothing to change")
+    fields.finish()
+    changed = Fields({**_amendable(intent), **members})
+    conditions = read_conditions(changed, base=intent.base, quote=intent.quote, side=intent.side)
+    slippage = changed.whole("slippageBps", least=0, most=SLIPPAGE_BPS_MAX)
+    impact = changed.whole("maxPriceImpactBps", least=0, most=SLIPPAGE_BPS_MAX)
+    paid = intent.token_in if intent.mode is Mode.EXACT_IN else intent.token_out
+    amount = changed.amount("amount", paid.decimals)
+    changed.finish()
+    assert amount is not None
+    return msgspec.structs.replace(
+        intent,
+        amount=amount,
+        slippage_bps=SLIPPAGE_BPS_DEFAULT if slippage is None else Bps(slippage),
+        max_price_impact_bps=None if impact is None else Bps(impact),
+        limit=conditions.limit,
+        trigger=conditions.trigger,
+        trail_bps=conditions.trail_bps,
+        time_in_force=conditions.time_in_force,
+        expire_at=conditions.expire_at,
+    )
+
+
+def _amendable(intent: Intent) -> dict[str, Json]:
+    """The order's own members, as a request would have them."""
+    paid = intent.token_in if intent.mode is Mode.EXACT_IN else intent.token_out
+    told: dict[str, Json] = {
+        "type": str(intent.type),
+        "amount": format_atoms(intent.amount, paid.decimals),
+        "slippageBps": str(intent.slippage_bps),
+    }
+    if intent.max_price_impact_bps is not None:
+        told["maxPriceImpactBps"] = str(intent.max_price_impact_bps)
+    if intent.limit is not None:
+        told["limitPrice"] = shown(intent, intent.limit)
+    if intent.trigger is not None:
+        told["trigger"] = {"price": shown(intent, intent.trigger)}
+    if intent.trail_bps is not None:
+        told["trail"] = {"bps": str(intent.trail_bps)}
+    if intent.expire_at is not None:
+        told["expireAt"] = str(intent.expire_at)
+    return told
 
 
 def fingerprint(asked: Asked) -> bytes:
     """Equal for two requests exactly when they mean the same, however they were spelled."""
     return blake2b(msgspec.json.encode((asked.intent, asked.client_order_id)), digest_size=16).digest()
-
-
-def _order_type(fields: Fields) -> None:
-    kind = fields.text("type", _NAME_MAX)
-    if kind is not None and kind != OrderType.MARKET:
-        fields.blame("type", "only market orders are accepted")
 
 
 def _swap(fields: Fields, tokens: Tokens) -> _Swap | None:

@@ -25,12 +25,14 @@ from fillwright.order import (
     Route,
     Routed,
     Signed,
+    Slipped,
     Started,
     Status,
 )
 from fillwright.policy import max_in, min_out
-from fillwright.units import BPS_ONE, Atoms, Millis, Mint, Token, ceil_div, format_atoms
+from fillwright.units import BPS_ONE, Atoms, Millis, Mint, Price, Token, ceil_div, format_atoms
 from fillwright.wire import rfc3339
+from fillwright.wire.conditions import TrailView, TriggerView, condition_fields
 from fillwright.wire.frames import QuoteFrame, bound_texts, price_text, quote_frames, retry_at
 
 _BLOCK_MS = 400
@@ -62,6 +64,11 @@ class IntentView(_Shown, frozen=True, kw_only=True):
     slippage_bps: int
     max_price_impact_bps: int | None = None
     deadline_ms: int | None = None
+    limit_price: str | None = None
+    trigger: TriggerView | None = None
+    trail: TrailView | None = None
+    time_in_force: str | None = None
+    expire_at: str | None = None
     routing: RoutingView | None = None
     tags: tuple[str, ...] = ()
 
@@ -190,7 +197,7 @@ def intent_view(intent: Intent) -> IntentView:
     return IntentView(**_intent_fields(intent))  # type: ignore[arg-type]
 
 
-def _intent_fields(intent: Intent) -> dict[str, object]:
+def _intent_fields(intent: Intent, best: Price | None = None) -> dict[str, object]:
     paid = intent.token_in if intent.mode is Mode.EXACT_IN else intent.token_out
     return {
         "type": intent.type,
@@ -205,6 +212,7 @@ def _intent_fields(intent: Intent) -> dict[str, object]:
         "slippage_bps": intent.slippage_bps,
         "max_price_impact_bps": intent.max_price_impact_bps,
         "deadline_ms": intent.deadline_ms,
+        **condition_fields(intent, best),
         "routing": _routing_view(intent),
         "tags": intent.tags,
     }
@@ -221,8 +229,9 @@ def order_view(order: Order) -> OrderView:
     route = order.route
     least, most = bound_texts(intent, tx)
     again = retry_at(order)
+    best = order.standing.best if order.standing else None
     return OrderView(
-        **_intent_fields(intent),  # type: ignore[arg-type]
+        **_intent_fields(intent, best),  # type: ignore[arg-type]
         id=order.id,
         order_id=order.id,
         client_order_id=order.client_order_id,
@@ -375,6 +384,8 @@ def attempt_views(history: Sequence[Recorded]) -> list[AttemptView]:
         at = rfc3339(recorded.order.updated_at)
         if isinstance(recorded.event, Started):
             attempts.append(AttemptView(attempt=recorded.order.attempt, outcome="live", started_at=at))
+        elif isinstance(recorded.event, Slipped):
+            attempts.pop()  # it was not one: nothing was spent on it
         elif attempts and attempts[-1].ended_at is None:
             attempts[-1] = _further(attempts[-1], recorded, at)
     return attempts

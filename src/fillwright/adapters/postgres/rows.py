@@ -11,7 +11,20 @@ from typing import Any, Final, TypeAlias
 import msgspec
 
 from fillwright.errors import Problem
-from fillwright.order import Accepted, Event, Fill, Order, Recorded, Routed, Signed, SignedTx, Stamped, Status
+from fillwright.order import (
+    Accepted,
+    Amended,
+    Event,
+    Fill,
+    Order,
+    Recorded,
+    Routed,
+    Signed,
+    SignedTx,
+    Stamped,
+    Standing,
+    Status,
+)
 from fillwright.ports import NewOrder, Page
 from fillwright.units import Atoms, OrderId, Signature
 
@@ -19,7 +32,8 @@ Row: TypeAlias = Sequence[Any]
 
 _encode: Final = msgspec.json.Encoder().encode
 _event_of: Final = msgspec.json.Decoder(Event).decode
-_accepted_of: Final = msgspec.json.Decoder(Accepted).decode
+_asked_of: Final = msgspec.json.Decoder(Accepted | Amended).decode
+_standing_of: Final = msgspec.json.Decoder(Standing).decode
 _routed_of: Final = msgspec.json.Decoder(Routed).decode
 _signed_of: Final = msgspec.json.Decoder(Signed).decode
 _problem_of: Final = msgspec.json.Decoder(Problem).decode
@@ -33,9 +47,9 @@ def _payload(seq: str) -> str:
 
 
 ORDER: Final = (
-    "o.id, o.account, o.status, o.seq, o.attempts, o.worker, o.cancel_requested, o.created_at, o.updated_at, o.due_at,"
-    f" o.deadline_at, o.tx_hash, o.filled_in, o.filled_out, o.fill_slot, o.problem, {_payload('1')},"
-    f" {_payload('o.route_seq')}, {_payload('o.tx_seq')}"
+    "o.id, o.account, o.client_order_id, o.status, o.seq, o.attempts, o.worker, o.cancel_requested, o.created_at,"
+    " o.updated_at, o.due_at, o.deadline_at, o.tx_hash, o.filled_in, o.filled_out, o.fill_slot, o.problem, o.standing,"
+    f" {_payload('o.intent_seq')}, {_payload('o.route_seq')}, {_payload('o.tx_seq')}"
 )
 """What `order_of` reads, from `orders o`."""
 
@@ -44,6 +58,7 @@ def order_of(row: Iterable[Any]) -> Order:
     (
         order_id,
         account,
+        client_order_id,
         status,
         seq,
         attempts,
@@ -58,11 +73,11 @@ def order_of(row: Iterable[Any]) -> Order:
         filled_out,
         fill_slot,
         problem,
-        accepted,
+        standing,
+        asked,
         routed,
         signed,
     ) = row
-    asked = _accepted_of(accepted)
     fill = None
     if filled_in is not None:
         fill = Fill(
@@ -71,8 +86,8 @@ def order_of(row: Iterable[Any]) -> Order:
     return Order(
         id=OrderId(order_id),
         account=account,
-        client_order_id=asked.client_order_id,
-        intent=asked.intent,
+        client_order_id=client_order_id,
+        intent=_asked_of(asked).intent,
         status=Status(status),
         seq=seq,
         attempt=attempts,
@@ -86,6 +101,7 @@ def order_of(row: Iterable[Any]) -> Order:
         tx=_signed_of(signed).tx if signed else None,
         fill=fill,
         problem=_problem_of(problem) if problem else None,
+        standing=_standing_of(standing) if standing else None,
     )
 
 
@@ -149,6 +165,7 @@ EVENT: Final = {
     "status": "text",
     "event": "text",
     "tx_hash": "text",
+    "resting": "boolean",
     "payload": "json",
 }
 
@@ -162,6 +179,7 @@ def event_row(recorded: Recorded) -> Row:
         order.status,
         event.__struct_config__.tag,
         event.tx.signature if isinstance(event, Signed) else None,
+        order.intent.rests,
         _encode(event).decode(),
     )
 
@@ -177,6 +195,10 @@ MOVE: Final = {
     "cancel_requested": "boolean",
     "updated_at": "timestamptz",
     "due_at": "bigint",
+    "amount": "bigint",
+    "slippage_bps": "integer",
+    "deadline_at": "bigint",
+    "intent_seq": "integer",
     "route_seq": "integer",
     "tx_seq": "integer",
     "tx_hash": "text",
@@ -185,11 +207,12 @@ MOVE: Final = {
     "fill_slot": "bigint",
     "failure_reason": "text",
     "problem": "json",
+    "standing": "json",
 }
 
 
 def _change(column: str) -> str:
-    if column not in ("route_seq", "tx_seq"):
+    if column not in ("intent_seq", "route_seq", "tx_seq"):
         return f"{column} = m.{column}"
     # where the row has no such event to keep, the pointer is one that the table refuses
     return f"{column} = CASE m.{column} WHEN {_KEEP} THEN coalesce(o.{column}, {_KEEP}) ELSE m.{column} END"
@@ -213,6 +236,10 @@ def move_row(before: Order, recorded: Sequence[Recorded]) -> Row:
         after.cancel_requested,
         after.updated_at,
         after.due_at,
+        after.intent.amount,
+        after.intent.slippage_bps,
+        after.deadline_at,
+        _seq_of(after.intent, Amended, recorded),
         _seq_of(after.route, Routed, recorded),
         _seq_of(after.tx, Signed, recorded),
         _signature(tx, fill),
@@ -221,6 +248,7 @@ def move_row(before: Order, recorded: Sequence[Recorded]) -> Row:
         fill.slot if fill else None,
         problem.detail if problem else None,
         _encode(problem).decode() if problem else None,
+        _encode(after.standing).decode() if after.standing else None,
     )
 
 

@@ -53,7 +53,13 @@ _COMPLETE: Final = "e.txid < pg_snapshot_xmin(pg_current_snapshot())::text::bigi
 _LOG: Final = (
     "SELECT e.txid, e.id, o.account, e.order_id, e.seq, e.status, e.event FROM order_events e"
     " JOIN orders o ON o.id = e.order_id"
-    f" WHERE (e.txid, e.id) > ($1::bigint, $2::bigint) AND {_COMPLETE} ORDER BY e.txid, e.id LIMIT $3"
+    f" WHERE (e.txid, e.id) > ($1::bigint, $2::bigint) AND {_COMPLETE} {{only}} ORDER BY e.txid, e.id LIMIT $3"
+)
+_LOG_OF_ALL: Final = _LOG.format(only="")
+_LOG_OF_RESTING: Final = _LOG.format(only="AND e.resting")
+_RESTING: Final = (
+    f"{_SELECT} WHERE o.type <> 'market' AND o.due_at IS NOT NULL AND o.status = 'open' AND o.id > $1"
+    " ORDER BY o.id LIMIT $2"
 )
 _LOG_END: Final = f"SELECT e.txid, e.id FROM order_events e WHERE {_COMPLETE} ORDER BY e.txid DESC, e.id DESC LIMIT 1"
 _LOG_AT: Final = (
@@ -162,8 +168,12 @@ class PostgresStore:
         ((waiting, oldest_ms),) = await self._read(_BACKLOG, limit)
         return Backlog(waiting, max(0, oldest_ms) / 1_000)
 
-    async def log(self, after: Place, limit: int) -> list[Logged]:
-        rows = await self._read(_LOG, after.transaction, after.id, limit)
+    async def resting(self, after: OrderId | None, limit: int) -> list[Order]:
+        return [order_of(row) for row in await self._read(_RESTING, after or "", limit)]
+
+    async def log(self, after: Place, limit: int, *, resting: bool = False) -> list[Logged]:
+        sql = _LOG_OF_RESTING if resting else _LOG_OF_ALL
+        rows = await self._read(sql, after.transaction, after.id, limit)
         return [Logged(Place(txid, number), *rest) for txid, number, *rest in rows]
 
     async def log_end(self) -> Place:

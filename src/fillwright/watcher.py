@@ -1,0 +1,136 @@
+"""The market's side of resting orders: look at it again and again, and record what it means for whom.
+
+Decides: how this process knows the resting orders, and when it looks. Must never: rely on being the only one that
+looks: the store holds the orders, and the compare-and-set decides whose event it is.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from fillwright.errors import FillwrightError
+from fillwright.executor import Executor
+from fillwright.order import Order, Recorded, Status, Trailed, Triggered, is_at_least, transition
+from fillwright.ports import Conflict, Logged, Place, Queue
+from fillwright.routing import NoRoute, Prices
+from fillwright.triggers import Index, Wanted, Watch, meaning, probe
+from fillwright.units import OrderId
+
+_PAGE: Final = 1_000
+_AT_ONCE: Final = 200
+"""Orders judged side by side; the store writes their events together."""
+
+
+class Watcher:
+    """One a worker process. Call `look` about once a slot; after a failure, just call it again."""
+
+    def __init__(self, executor: Executor, queue: Queue, report: Callable[[OrderId, Exception], None]) -> None:
+        """`report`: told of an order that could not be judged, for a reason that nobody expected."""
+        self._executor = executor
+        self._store = executor.store
+        self._queue = queue
+        self._report = report
+        self._index = Index()
+        self._place: Place | None = None
+        """Up to where the log of resting orders is known; None before the first reading."""
+
+    @property
+    def watching(self) -> int:
+        """Orders that this process waits for."""
+        return len(self._index)
+
+    async def look(self) -> None:
+        """Learn what has changed, ask the venues, and record whose condition is met.
+
+        Raises FillwrightError(STORE_UNAVAILABLE).
+        """
+        await self._learn()
+        concerned: list[tuple[Watch, Prices]] = []
+        for swap, shelf in list(self._index.shelves.items()):
+            asked = probe(swap, shelf.largest)
+            offers = await self._executor.offers_for(asked)
+            prices = self._executor.prices(asked, offers)
+            whole = all(offer.problem is None for offer in offers)
+            concerned += [(watch, prices) for watch in shelf.concerned(prices, whole=whole)]
+        await self._judge(concerned)
+
+    # --- knowing ------------------------------------------------------------------------------------------
+
+    async def _learn(self) -> None:
+        """All open orders at first, then what the log says of them."""
+        if self._place is None:
+            place = await self._store.log_end()
+            after: OrderId | None = None
+            while page := await self._store.resting(after, _PAGE):
+                for order in page:
+                    self._index.put(order)
+                after = page[-1].id
+            self._place = place
+        while entries := await self._store.log(self._place, _PAGE, resting=True):
+            await self._follow(entries)
+            self._place = entries[-1].place
+            if len(entries) < _PAGE:
+                return
+
+    async def _follow(self, entries: Sequence[Logged]) -> None:
+        latest = {entry.order_id: entry for entry in entries}
+        reopened = [entry for entry in latest.values() if entry.status == Status.OPEN]
+        for entry in latest.values():
+            if entry.status != Status.OPEN:
+                self._index.remove(entry.order_id)
+        for order in await asyncio.gather(*(self._store.get(each.account, each.order_id) for each in reopened)):
+            self._know(order)
+
+    def _know(self, order: Order | None) -> None:
+        if order is not None and order.status is Status.OPEN:
+            self._index.put(order)
+        elif order is not None:
+            self._index.remove(order.id)
+
+    # --- judging ------------------------------------------------------------------------------------------
+
+    async def _judge(self, concerned: list[tuple[Watch, Prices]]) -> None:
+        """First come, first served."""
+        concerned.sort(key=lambda each: each[0].order_id)
+        for first in range(0, len(concerned), _AT_ONCE):
+            await asyncio.gather(*(self._try(*each) for each in concerned[first : first + _AT_ONCE]))
+
+    async def _try(self, watch: Watch, prices: Prices) -> None:
+        """One order's defect is not the others': it is left alone until its next event, or the next start."""
+        try:
+            await self._act(watch, prices)
+        except FillwrightError:
+            raise
+        except Exception as error:
+            self._index.remove(watch.order_id)
+            self._report(watch.order_id, error)
+
+    async def _act(self, watch: Watch, prices: Prices) -> None:
+        order = await self._store.get(watch.account, watch.order_id)
+        if order is None or order.status is not Status.OPEN or order.seq != watch.seq:
+            self._know(order)
+            return
+        event = await self._event(order, prices)
+        if event is None:
+            return
+        after = Recorded(transition(order, event, self._executor.clock.now()), event)
+        try:
+            await self._store.record(order, [after])
+        except Conflict:  # another watcher, or the owner, was faster: the log will tell
+            return
+        self._know(after.order)
+        await self._executor.announce([after])
+        if after.order.status is Status.PENDING:
+            await self._queue.put([order.id])
+
+    async def _event(self, order: Order, prices: Prices) -> Triggered | Trailed | None:
+        found = meaning(order, prices)
+        if not isinstance(found, Wanted):
+            return found
+        intent = order.intent
+        route = await self._executor.route(intent)
+        if isinstance(route, NoRoute):
+            return None
+        if not is_at_least(intent.rate(found.price), route.amount_in, route.amount_out):
+            return None
+        return Triggered(price=intent.price(route.amount_in, route.amount_out))
