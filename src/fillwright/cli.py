@@ -20,6 +20,14 @@ _DONE, _FAILED, _WRONG, _MISSING, _UNKNOWN, _INTERRUPTED = 0, 1, 2, 3, 4, 130
 _CODES = """\
 exit codes: 0 done; 1 failed; 2 usage or configuration; 3 not found; 4 outcome unknown (it may have been done)
 settings: environment variables, see docs/SETTINGS.md; FILLWRIGHT_URL and FILLWRIGHT_API_KEY name the engine"""
+_TYPES = """\
+order types, and the options each needs (may have); prices are quote per base, after all fees at the order's own size:
+  market         swaps at once
+  limit          --limit                      swaps while its price can be had
+  stop           --trigger (--limit)          swaps once the price has become as bad as the trigger
+  take_profit    --trigger (--limit)          swaps once the price has become as good as the trigger
+  trailing_stop  --trail-bps (--limit)        a stop that follows the best price seen
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -104,7 +112,11 @@ def _add_engine(commands: Commands) -> None:
 
 def _add_orders(commands: Commands) -> None:
     order = _command(commands, "order", _client, "place an order: sell 1.5 SOL/USDC, buy 2 SOL/USDC, swap 100 USDC/SOL")
+    order.epilog = f"{_TYPES}\n{_CODES}"
     _add_request(order)
+    order.add_argument("--type", metavar="TYPE", help="market (unless told otherwise), or one of those below")
+    _add_conditions(order)
+    order.add_argument("--tif", metavar="FORCE", help="how long it waits: gtc, gtd, or for a limit ioc or fok")
     order.add_argument("--client-id", metavar="ID", help="your own name for the order: one order for ever")
     order.add_argument("--key", metavar="KEY", help="idempotency key: the same again answers the same order")
     order.add_argument("--wait", action="store_true", help="until the order is over; 0 only if it is confirmed")
@@ -116,10 +128,16 @@ def _add_orders(commands: Commands) -> None:
         ("cancel", "cancel an order, or as soon as its transaction is proven over"),
     ):
         _command(commands, name, _client, what).add_argument("id", help="the order's id, or your client order id")
+    amend = _command(commands, "amend", _client, "change an order that rests; `none` removes what it can do without")
+    amend.add_argument("id", help="the order's id, or your client order id")
+    _add_conditions(amend)
+    amend.add_argument("--amount", metavar="AMOUNT", help="of the same token as before")
+    _add_bounds(amend, str)
+    amend.add_argument("--seq", type=_count, metavar="N", help="only if this still is its last event; else: as it is")
     for name, what in (("openapi", "HTTP interface"), ("asyncapi", "streams")):
         _command(commands, name, _client, f"print the engine's own document of its {what}", json=False)
     listed = _command(commands, "list", _client, "list orders, the newest first")
-    listed.add_argument("--status", default="all", help="open, closed, all, or one status")
+    listed.add_argument("--status", default="all", help="open (not ended), resting, closed, all, or one status")
     listed.add_argument("--pair", metavar="BASE/QUOTE")
     listed.add_argument("--side", choices=("buy", "sell"))
     listed.add_argument("--since", metavar="TIME", help="accepted from then on, such as 2024-01-10T16:00:00Z")
@@ -134,8 +152,7 @@ def _add_request(command: argparse.ArgumentParser) -> None:
     command.add_argument("side", nargs="?", choices=("sell", "buy", "swap"), help="swap: of the first token, exact in")
     command.add_argument("amount", nargs="?", help="decimal; sell and buy: of the pair's first token")
     command.add_argument("pair", nargs="?", metavar="PAIR", help="SOL/USDC; symbols or mints")
-    command.add_argument("--slippage-bps", type=int, metavar="BPS", help="worst acceptable outcome (100)")
-    command.add_argument("--max-impact-bps", type=int, metavar="BPS", help="most the order may move the price")
+    _add_bounds(command, int)
     command.add_argument("--venue", action="append", metavar="NAME", help="only there; may be given again")
     command.add_argument("--tag", action="append", metavar="TEXT", help="a note kept with the order; again for more")
     command.add_argument(
@@ -146,6 +163,18 @@ def _add_request(command: argparse.ArgumentParser) -> None:
         help="any field of the request; a value that begins with { or [ is JSON",
     )
     command.add_argument("--file", metavar="FILE", help="the request as JSON; - reads it from standard input")
+
+
+def _add_bounds(command: argparse.ArgumentParser, kind: type) -> None:
+    command.add_argument("--slippage-bps", type=kind, metavar="BPS", help="worst acceptable outcome (100)")
+    command.add_argument("--max-impact-bps", type=kind, metavar="BPS", help="most the order may move the price")
+
+
+def _add_conditions(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--limit", metavar="PRICE", help="the worst price at which it may swap")
+    command.add_argument("--trigger", metavar="PRICE", help="the price that a stop or take_profit waits for")
+    command.add_argument("--trail-bps", metavar="BPS", help="how far a trailing_stop stays behind the best price")
+    command.add_argument("--expire-at", metavar="TIME", help="waits until then, such as 2024-01-10T16:00:00Z")
 
 
 def _add_keys(commands: Commands) -> None:

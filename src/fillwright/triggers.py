@@ -23,7 +23,7 @@ from fillwright.units import ATOMS_MAX, BPS_ONE, Atoms, Bps, Mint, OrderId, Pric
 _BUCKETS_PER_OCTAVE: Final = 1
 _STEPS_PER_TRAIL: Final = 20
 """A trailing stop follows the market in steps of a twentieth of its trail, each of them stored."""
-_SLACK: Final = 1e-9
+_SLACK: Final = 1e-6
 """More than float arithmetic may lose: what is better by less is looked at exactly."""
 
 

@@ -59,6 +59,20 @@ def test_a_limit_order_that_can_be_had_is_filled_at_its_price_or_better(tmp_path
     run(script())
 
 
+def test_a_preview_tells_the_bound_of_the_limit_price_where_it_is_tighter(tmp_path: Path) -> None:
+    async def script() -> None:
+        async with serving(tmp_path) as server:
+            sell = {**SELL, "type": "limit", "limitPrice": "100000"}
+            assert (await server.post("/v1/orders/preview", sell)).json["minOut"] == "150000"
+            loose = (await server.post("/v1/orders/preview", {**sell, "limitPrice": "1"})).json
+            market = (await server.post("/v1/orders/preview", SELL)).json
+            assert float(loose["minOut"]) == pytest.approx(float(market["minOut"]), rel=0.05)
+            buy = {"pair": "SOL/USDC", "side": "buy", "amount": "2", "type": "limit", "limitPrice": "3.5"}
+            assert (await server.post("/v1/orders/preview", buy)).json["maxIn"] == "7"
+
+    run(script())
+
+
 @pytest.mark.parametrize("side", ["sell", "buy"])
 @pytest.mark.parametrize(
     ("kind", "met", "unmet"),

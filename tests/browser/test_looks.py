@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Visit
-from tests.browser.test_console import MARKET, REFUSED, asked, ended
+from tests.browser.test_console import FAR, MARKET, REFUSED, asked, ended
 from tests.processes.server import Server
 
 AXE = (Path(__file__).parent / "axe" / "axe.min.js").read_text()
@@ -23,9 +23,13 @@ def pages(server: Server) -> dict[str, str]:
             asked(server, "/v1/orders", body)
         ended(server)
         told = {order["status"]: order["id"] for order in asked(server, "/v1/orders")["data"]}
+    resting = told.get("open") or asked(server, "/v1/orders", FAR)["id"]
     return {
         "/#/?amount=1500": ".quotes .picture svg",
+        "/#/?type=stop&force=gtd": ".sentence:not(:empty)",
         "/#/orders": "tbody tr",
+        "/#/orders?status=resting": "tbody tr",
+        f"/#/orders/{resting}": ".pricing svg",
         f"/#/orders/{told['confirmed']}": ".picture svg",
         f"/#/orders/{told['failed']}": ".timeline",
         "/#/markets?pay=BONK&get=WBTC&amount=900000000": ".picture svg",

@@ -169,6 +169,44 @@ def test_what_certainly_was_not_done_is_not_told_as_unknown(tmp_path: Path) -> N
     run(work())
 
 
+def test_an_order_that_rests_is_amended_as_it_was_seen(tmp_path: Path) -> None:
+    async def work() -> None:
+        async with serving(tmp_path) as server, Client(f"http://127.0.0.1:{server.port}") as client:
+            placed = await client.submit({**SELL, "type": "limit", "limitPrice": "100000"})
+            async with aclosing(client.watch(placed.id)) as frames:
+                assert [(await anext(frames)).status for _ in range(2)] == ["pending", "open"]
+            seen = await client.get(placed.id)
+            assert [order.id async for order in client.orders(status="resting")] == [placed.id]
+            changed = await client.amend(seen.id, seen.seq, {"amount": "2", "expireAt": "2100-01-01T00:00:00Z"})
+            assert (changed.amount, changed.limit_price, changed.time_in_force) == ("2", "100000", "gtd")
+            with pytest.raises(Conflict) as stale:
+                await client.amend(seen.id, seen.seq, {"amount": "3"})
+            assert stale.value.code == "ORDER_CHANGED"
+            await client.amend(seen.id, changed.seq, {"limitPrice": "1", "expireAt": None})
+            done = await client.wait(seen.id)
+            assert (done.status, done.amount_in, done.time_in_force) == ("confirmed", "2", "gtc")
+            with pytest.raises(Conflict) as over:
+                await client.amend(seen.id, done.seq, {"amount": "3"})
+            assert over.value.code == "ORDER_NOT_OPEN"
+
+    run(work())
+
+
+def test_an_amendment_whose_answer_is_lost_is_not_told_as_refused(tmp_path: Path) -> None:
+    """The second try meets what the first one may have done: that is no proof that nothing was done."""
+
+    async def work() -> None:
+        async with answering(504, 412) as (url, heard), Client(url) as client:
+            with pytest.raises(OutcomeUnknown):
+                await client.amend(NOBODY, 4, {"amount": "2"})
+            assert [request.headers["If-Match"] for request in heard] == ['"4"', '"4"']
+        async with answering(412) as (url, _), Client(url) as client:
+            with pytest.raises(Conflict):
+                await client.amend(NOBODY, 4, {"amount": "2"})
+
+    run(work())
+
+
 def test_the_wait_that_is_told_is_waited(tmp_path: Path) -> None:
     async def work() -> None:
         later = {"Retry-After": "1"}

@@ -125,6 +125,57 @@ def test_quotes_lists_and_explanations(server: Server) -> None:
     assert asked(server, "explain", order["id"], "--json").json[0]["orderId"] == order["id"]
 
 
+def test_an_order_rests_is_amended_and_confirmed(server: Server) -> None:
+    far = ("order", "sell", "1", "SOL/USDC", "--type", "limit", "--limit", "100000")
+    (placed,) = asked(server, *far, "--client-id", "rests", "--json").json
+    assert (placed["type"], placed["limitPrice"], placed["timeInForce"]) == ("limit", "100000", "gtc")
+    steps = asked(server, "get", "rests", "--json").json[0]["seq"]
+    while steps < 2:
+        steps = asked(server, "get", "rests", "--json").json[0]["seq"]
+    shown = asked(server, "get", "rests").out
+    assert re.search(r"waits for  100000 or more\n  price now  [\d.]+, \d+ bps away", shown), shown
+    assert "resting" in shown
+    (explained,) = asked(server, "explain", "rests", "--json").json
+    assert (explained["triggerPrice"], explained["waitsFor"]) == ("100000", "price")
+    assert re.search(r"resting +limit +sell .* 100000 or more ", asked(server, "list", "--status", "resting").out)
+
+    late = asked(server, "amend", "rests", "--limit", "1", "--seq", "1")
+    assert late.code == 1
+    assert re.fullmatch(r"fillwright: .*\n", late.err), "one line"
+    assert asked(server, "amend", "rests").code == 2
+    assert asked(server, "amend", "nobody", "--limit", "1").code == 3
+    timed = asked(server, "amend", "rests", "--expire-at", "2100-01-01T00:00:00Z", "--slippage-bps", "7", "--json")
+    assert (timed.json[0]["timeInForce"], timed.json[0]["slippageBps"]) == ("gtd", 7)
+    untimed = asked(server, "amend", "rests", "--expire-at", "none", "--json")
+    assert untimed.json[0]["timeInForce"] == "gtc"
+    assert "expireAt" not in untimed.json[0]
+    assert asked(server, "amend", "rests", "--limit", "1").code == 0
+    steps = asked(server, "watch", "rests")
+    assert steps.code == 0
+    assert "armed, waits for 100000" in steps.out
+    assert "triggered at " in steps.out
+
+
+@pytest.mark.parametrize(
+    ("words", "members"),
+    [
+        (("--type", "stop", "--trigger", "1", "--limit", "0.9"), {"trigger": {"op": "lte", "price": "1"}}),
+        (("--type", "take_profit", "--trigger", "9000"), {"trigger": {"op": "gte", "price": "9000"}}),
+        (("--type", "trailing_stop", "--trail-bps", "4000", "--tif", "gtc"), {"timeInForce": "gtc"}),
+        (("--type", "limit", "--limit", "9000", "--tif", "fok"), {"timeInForce": "fok"}),
+        (("--type", "limit", "--limit", "9000", "--expire-at", "2100-01-01T00:00:00Z"), {"timeInForce": "gtd"}),
+    ],
+)
+def test_every_option_of_a_condition_is_the_member_that_it_says(
+    server: Server, words: tuple[str, ...], members: dict[str, Any]
+) -> None:
+    ran = asked(server, "order", "sell", "1", "SOL/USDC", *words, "--json")
+    assert ran.code == 0, ran.err
+    (order,) = ran.json
+    assert order["type"] == words[1]
+    assert members.items() <= order.items()
+
+
 @pytest.mark.parametrize("name", ["openapi", "asyncapi"])
 def test_the_documents_are_the_engine_s_own(server: Server, name: str) -> None:
     try:

@@ -41,6 +41,7 @@ def test_curl(server: Server) -> None:
     ids = re.findall(r"^(?:first|again) +(\S{36})$", told, re.MULTILINE)
     assert len(ids) == 2
     assert ids[0] == ids[1]
+    assert '"limitPrice":"90000"' in told
     assert '"code":"VALIDATION_AMOUNT"' in told
     assert len(json.loads(told.splitlines()[-1])["data"]) == 2
 
@@ -53,6 +54,13 @@ def test_python(server: Server) -> None:
 
 def test_python_without_asyncio(server: Server) -> None:
     told = output(server, [sys.executable, str(EXAMPLES / "python" / "notebook.py")])
+    assert re.search(r"^swapped at [\d.]+$", told, re.MULTILINE)
+
+
+def test_python_with_an_order_that_waits(server: Server) -> None:
+    told = output(server, [sys.executable, str(EXAMPLES / "python" / "limit_and_amend.py")])
+    assert "bps to go." in told
+    assert re.search(r"^\d+ open amended", told, re.MULTILINE)
     assert re.search(r"^swapped at [\d.]+$", told, re.MULTILINE)
 
 

@@ -62,7 +62,7 @@ def _concerns(order: Order, prices: Prices) -> bool:
     if rate is None:
         return False
     price = Fraction(rate) if intent.side is Side.SELL else 1 / Fraction(rate)
-    touch = 1 - Fraction(1, 10**8)  # what is so near is judged by a route, whoever asks
+    touch = 1 - Fraction(1, 10**6)  # what is so near is judged by a route, whoever asks
 
     def is_better(wanted: Fraction) -> bool:
         return price >= wanted * touch if intent.side is Side.SELL else price * touch <= wanted

@@ -85,7 +85,7 @@ def test_the_split_reaches_its_bound(network: Network, amount: float) -> None:
         assert amount > network.whole.capacity
         return
     assert flow.direct + sum(flow.hops) == pytest.approx(amount, rel=CLOSE)
-    assert flow.output == pytest.approx(flow.bound, rel=1e-8)  # an estimate, from sums that cancel
+    assert flow.output == pytest.approx(flow.bound, rel=1e-6)  # an estimate, from sums that cancel
     assert executed(network, flow) == pytest.approx(flow.bound, rel=1e-8)
     assert executed(network, flow) <= flow.bound * (1 + 1e-12)
 

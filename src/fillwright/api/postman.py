@@ -24,7 +24,7 @@ _SHOW_KEY: Final = (
     'if (key) pm.request.headers.upsert({ key: "Authorization", value: `Bearer ${key}` });',
 )
 _VARIABLES: Final = {"baseUrl": "http://127.0.0.1:3000"} | dict.fromkeys(
-    ("apiKey", "idempotencyKey", "orderId", "cancelId", "clientOrderId"), ""
+    ("apiKey", "idempotencyKey", "orderId", "cancelId", "clientOrderId", "restingId", "restingSeq"), ""
 )
 _SAMPLES: Final = {"id": "{{orderId}}", "orderId": "{{orderId}}"}
 """What stands for a parameter that a call of its own does not give."""
@@ -40,6 +40,8 @@ class _Call(msgspec.Struct, frozen=True, kw_only=True):
     params: Mapping[str, str] = {}
     query: Mapping[str, str] = {}
     key: str | None = None
+    seen: str | None = None
+    """The seq of the order as it was seen, for `If-Match`."""
     body: Mapping[str, Any] | None = None
     before: tuple[str, ...] = ()
     expects: tuple[int, ...] = ()
@@ -179,6 +181,67 @@ _WALK: Final[Mapping[str, tuple[_Call, ...]]] = {
             body={"pair": "SOL/USDC"},
             expects=(200,),
             checks={"each with its outcome": "told.data.forEach((each) => pm.expect(each.outcome).to.not.be.empty)"},
+        ),
+    ),
+    "Orders that wait": (
+        _Call(
+            name="Place a limit order",
+            operation="submitOrder",
+            what="It rests until a swap of its size would get its price or better.",
+            body={**_SELL, "type": "limit", "limitPrice": "100000"},
+            expects=(201,),
+            saves={"restingId": "id"},
+            checks={"its price is text": 'pm.expect(told.limitPrice).to.eql("100000")'},
+        ),
+        _Call(
+            name="What it waits for",
+            operation="explainOfOrder",
+            params={"id": "{{restingId}}"},
+            before=("setTimeout(() => {}, 500); // until it rests",),
+            expects=(200,),
+            checks={"a sentence": 'pm.expect(told.summary).to.be.a("string")'},
+        ),
+        _Call(
+            name="Look at it",
+            operation="getOrder",
+            params={"id": "{{restingId}}"},
+            expects=(200,),
+            saves={"restingSeq": "seq"},
+        ),
+        _Call(
+            name="Amend it",
+            operation="amendOrder",
+            what="As it was seen: If-Match is its ETag, which is its seq. 409 where it does not rest.",
+            params={"id": "{{restingId}}"},
+            seen="{{restingSeq}}",
+            body={"amount": "2"},
+            expects=(200, 409),
+            checks={
+                "changed, or why not": 'pm.expect(told.code ?? told.amount).to.be.oneOf(["2", "ORDER_NOT_OPEN"])',
+            },
+        ),
+        _Call(
+            name="Amend it as it was before",
+            operation="amendOrder",
+            params={"id": "{{restingId}}"},
+            seen="1",
+            body={"amount": "3"},
+            expects=(412, 409),
+            checks={"refused": 'pm.expect(told.code).to.be.oneOf(["ORDER_CHANGED", "ORDER_NOT_OPEN"])'},
+        ),
+        _Call(
+            name="Orders that rest",
+            operation="listOrders",
+            query={"status": "resting"},
+            expects=(200,),
+            checks={"all of them": 'told.data.forEach((order) => pm.expect(order.status).to.eql("open"))'},
+        ),
+        _Call(
+            name="Cancel it as well",
+            operation="cancelOrder",
+            params={"id": "{{restingId}}"},
+            expects=(200,),
+            checks={"at once": 'pm.expect(told.status).to.eql("canceled")'},
         ),
     ),
     "Market": (
@@ -321,6 +384,7 @@ def _script(when: str, lines: tuple[str, ...]) -> Document:
 
 def _headers(call: _Call) -> list[Document]:
     headers = {"Idempotency-Key": call.key} if call.key else {}
+    headers |= {"If-Match": f'"{call.seen}"'} if call.seen else {}
     headers |= {} if call.body is None else {"Content-Type": "application/json"}
     return [{"key": name, "value": value} for name, value in headers.items()]
 

@@ -8,7 +8,7 @@ Decides: what is public here. Must never: hold behaviour of its own.
             print(frame.status, frame.tx_hash)
 """
 
-from fillwright.client.calls import Client, OrderRequest
+from fillwright.client.calls import Amendment, Client, OrderRequest, TrailRequest, TriggerRequest
 from fillwright.client.failures import (
     ApiError,
     ClientError,
@@ -37,6 +37,7 @@ from fillwright.wire.resources import (
 )
 
 __all__ = [
+    "Amendment",
     "ApiError",
     "AttemptView",
     "CancelView",
@@ -59,6 +60,8 @@ __all__ = [
     "RouteView",
     "SwitchView",
     "SyncClient",
+    "TrailRequest",
+    "TriggerRequest",
     "Unauthorized",
     "Unavailable",
     "Unreachable",

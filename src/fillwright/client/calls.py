@@ -8,7 +8,7 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Final, Self, TypedDict
+from typing import Any, Final, Literal, Self, TypedDict
 from urllib.parse import quote as escaped
 
 import msgspec
@@ -32,10 +32,25 @@ TIMEOUT_S: Final = 10.0
 BUDGET_S: Final = 30.0
 
 
+class TriggerRequest(TypedDict, total=False):
+    """The price that a stop or take profit waits for. `op` follows from type and side, and may be left out."""
+
+    price: str
+    op: Literal["gte", "lte"]
+
+
+class TrailRequest(TypedDict):
+    """How far the trigger of a trailing stop stays behind the best price seen, in basis points."""
+
+    bps: int
+
+
 class OrderRequest(TypedDict, total=False):
     """An order as it is sent: tokenIn and tokenOut, or pair and side, and amount; the rest has defaults.
 
-    Amounts are decimal text ("1.5"); tokens are symbols or mints.
+    Amounts and prices are decimal text ("1.5"); a price is quote per base; tokens are symbols or mints.
+    A limit needs `limitPrice`, a stop and a take_profit need `trigger`, a trailing_stop needs `trail`; these three may
+    have a `limitPrice` as well. `timeInForce` is gtc, gtd (with `expireAt`, RFC 3339), or for a limit ioc or fok.
     """
 
     clientOrderId: str
@@ -52,12 +67,24 @@ class OrderRequest(TypedDict, total=False):
     routing: Mapping[str, Any]
     tags: list[str]
     limitPrice: str
-    trigger: Mapping[str, Any]
-    trail: Mapping[str, Any]
-    timeInForce: str
+    trigger: TriggerRequest
+    trail: TrailRequest
+    timeInForce: Literal["gtc", "gtd", "ioc", "fok"]
     expireAt: str
     schedule: Mapping[str, Any]
     sniper: Mapping[str, Any]
+
+
+class Amendment(TypedDict, total=False):
+    """What to change of an order that rests. What is left out stays; None removes what the order can do without."""
+
+    amount: str
+    slippageBps: int | None
+    maxPriceImpactBps: int | None
+    limitPrice: str | None
+    trigger: TriggerRequest
+    trail: TrailRequest
+    expireAt: str | None
 
 
 class _Attempts(msgspec.Struct, frozen=True):
@@ -138,9 +165,19 @@ class Client:
         until: str | None = None,
         page_size: int = 100,
     ) -> AsyncIterator[OrderView]:
-        """The newest first; pages are fetched as they are reached. `since` and `until`: RFC 3339 or epoch ms."""
+        """The newest first; pages are fetched as they are reached. `since` and `until`: RFC 3339 or epoch ms.
+
+        `status`: open (not ended), resting (waiting for the market), closed, all, or one status.
+        """
         asked = {"status": status, "pair": pair, "side": side, "since": since, "until": until, "limit": str(page_size)}
         return streams.pages(self._exchange, {name: text for name, text in asked.items() if text is not None})
+
+    async def amend(self, order_id: str, seq: int, changes: Amendment) -> OrderView:
+        """Change an order that rests, if it still is as you saw it: `seq` is that of the order you saw.
+
+        Conflict where it has moved on (ORDER_CHANGED) or does not rest (ORDER_NOT_OPEN): look at it again.
+        """
+        return await self._exchange.amend(_of(order_id), OrderView, changes, f'"{seq}"')
 
     async def cancel(self, order_id: str) -> OrderView:
         """Canceled; or still `submitted`, then `outcome_known_by` says until when. Conflict where it is too late."""

@@ -100,6 +100,10 @@ class Exchange:
         """A change that is the same made twice, such as a cancel."""
         return decoded(await self._send("POST", path, body=body, changes=True), kind)
 
+    async def amend(self, path: str, kind: type[T], body: object, tag: str) -> T:
+        """A change of what `tag` names, and of nothing later: made twice, the second one is refused."""
+        return decoded(await self._send("PATCH", path, body=body, changes=True, tag=tag), kind)
+
     async def _send(
         self,
         method: str,
@@ -109,9 +113,12 @@ class Exchange:
         body: object = None,
         key: str | None = None,
         changes: bool = False,
+        tag: str | None = None,
     ) -> bytes:
         """The body of the answer. Raises ClientError; OutcomeUnknown only for what changes something."""
-        request: dict[str, Any] = {"headers": {} if key is None else {"Idempotency-Key": key}, "params": query}
+        told_by = {"Idempotency-Key": key, "If-Match": tag}
+        headers = {name: text for name, text in told_by.items() if text is not None}
+        request: dict[str, Any] = {"headers": headers, "params": query}
         if body is not None:
             request["data"] = _encode(body)
             request["headers"]["Content-Type"] = "application/json"
@@ -125,8 +132,10 @@ class Exchange:
             may_pass = told is None or is_passing(told.status)
             if may_pass and await budget.pause(told.retry_after if told else None):
                 continue
-            # A key that was revoked meanwhile says nothing about an earlier try.
-            if in_doubt and (changes or key is not None) and (may_pass or isinstance(outcome, Unauthorized)):
+            # A key that was revoked meanwhile says nothing about an earlier try; nor does a thing that has changed,
+            # perhaps by that very try.
+            says_nothing = may_pass or isinstance(outcome, Unauthorized) or (told is not None and told.status == 412)
+            if in_doubt and (changes or key is not None) and says_nothing:
                 raise OutcomeUnknown(f"it may have been carried out: {outcome}", key) from outcome
             raise outcome
 

@@ -98,7 +98,7 @@ class NotFound(ApiError):
 
 
 class Conflict(ApiError):
-    """409: the order's state, or another order under the same client order id (`problem.order_id`)."""
+    """409, 412: the order's state, or another order under the same client order id (`problem.order_id`)."""
 
 
 class RateLimited(ApiError):
@@ -114,6 +114,7 @@ _KINDS: Final[dict[int, type[ApiError]]] = {
     403: Unauthorized,
     404: NotFound,
     409: Conflict,
+    412: Conflict,
     429: RateLimited,
 }
 

@@ -11,7 +11,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from fillwright.client.calls import BUDGET_S, TIMEOUT_S, Client, OrderRequest
+from fillwright.client.calls import BUDGET_S, TIMEOUT_S, Amendment, Client, OrderRequest
 from fillwright.wire.explain import ExplainView
 from fillwright.wire.frames import Frame
 from fillwright.wire.market import PoolView, VenueView
@@ -78,6 +78,9 @@ class SyncClient:
         return self._each(
             self._client.orders(status=status, pair=pair, side=side, since=since, until=until, page_size=page_size)
         )
+
+    def amend(self, order_id: str, seq: int, changes: Amendment) -> OrderView:
+        return self._run(self._client.amend(order_id, seq, changes))
 
     def cancel(self, order_id: str) -> OrderView:
         return self._run(self._client.cancel(order_id))

@@ -14,7 +14,16 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from fillwright.client import Client, Frame, NotFound, OrderRequest, OrderView, OutcomeUnknown
+from fillwright.client import (
+    Amendment,
+    Client,
+    ExplainView,
+    Frame,
+    NotFound,
+    OrderRequest,
+    OrderView,
+    OutcomeUnknown,
+)
 from fillwright.commands import show
 from fillwright.config import SERVE_PORT, Config
 from fillwright.errors import Code, FillwrightError
@@ -40,7 +49,9 @@ async def _run(asked: argparse.Namespace, config: Config) -> int:
                 route = await client.quote(_request(asked))
                 _print(asked, route, show.quote_lines(route))
             case "get":
-                _print_order(asked, await _find(client, asked.id))
+                await _get(client, asked)
+            case "amend":
+                await _amend(client, asked)
             case "list":
                 await _list(client, asked)
             case "watch":
@@ -80,6 +91,25 @@ async def _order(client: Client, asked: argparse.Namespace) -> int:
         return _verdict(order.status)
     _print_order(asked, order)
     return 0
+
+
+async def _get(client: Client, asked: argparse.Namespace) -> None:
+    """An order that rests is shown to a person with what it waits for."""
+    order = await _find(client, asked.id)
+    waits = order.status == "open" and not asked.json
+    explained = show.distance_lines(order, await client.explain(order.id)) if waits else []
+    _print(asked, order, [*show.order_lines(order), *explained])
+
+
+async def _amend(client: Client, asked: argparse.Namespace) -> None:
+    changes = {name: None if told == "none" else told for name, told in (_conditions(asked) | _bounds(asked)).items()}
+    if asked.amount is not None:
+        changes["amount"] = asked.amount
+    if not changes:
+        raise _wrong("say what to change, such as --limit 99.5")
+    order = await _find(client, asked.id)
+    seq = order.seq if asked.seq is None else asked.seq
+    _print_order(asked, await client.amend(order.id, seq, cast(Amendment, changes)))
 
 
 async def _list(client: Client, asked: argparse.Namespace) -> None:
@@ -128,9 +158,11 @@ async def _follow(client: Client, order_id: str, asked: argparse.Namespace) -> i
 async def _explain(client: Client, asked: argparse.Namespace) -> None:
     order = await _find(client, asked.id)
     try:
-        explanation = msgspec.to_builtins(await client.explain(order.id))
+        told: ExplainView = await client.explain(order.id)
     except NotFound:  # an engine of a version that cannot say
-        explanation = {"orderId": order.id, "status": order.status, "waitsFor": waits_for(order)}
+        explanation: dict[str, Any] = {"orderId": order.id, "status": order.status, "waitsFor": waits_for(order)}
+    else:
+        explanation = msgspec.to_builtins(told)
     _print(asked, explanation, [f"{name:<16} {_text(told)}" for name, told in explanation.items()])
 
 
@@ -141,6 +173,8 @@ def waits_for(order: OrderView) -> str:
             return f"its next attempt at {order.retry_at}; the last one ended with: {order.error}"
         case "pending":
             return "a worker that takes it"
+        case "open":
+            return f"the market to reach {show.awaited(order) or 'a first price'}"
         case "routing":
             return "the venues' quotes"
         case "building":
@@ -171,14 +205,10 @@ async def _find(client: Client, name: str) -> OrderView:
 def _request(asked: argparse.Namespace) -> OrderRequest:
     request: dict[str, Any] = _from_file(asked.file) if asked.file is not None else {}
     request |= _swap(asked)
-    for name, value in (
-        ("slippageBps", asked.slippage_bps),
-        ("maxPriceImpactBps", asked.max_impact_bps),
-        ("routing", asked.venue and {"venues": asked.venue}),
-        ("tags", asked.tag),
-    ):
-        if value is not None:
-            request[name] = value
+    request |= _bounds(asked)
+    if asked.command == "order":
+        request |= _told(type=asked.type, timeInForce=asked.tif) | _conditions(asked)
+    request |= _told(routing=asked.venue and {"venues": asked.venue}, tags=asked.tag)
     for field in asked.field:
         name, given, text = field.partition("=")
         if not given:
@@ -187,6 +217,24 @@ def _request(asked: argparse.Namespace) -> OrderRequest:
     if not request:
         raise _wrong("say what to swap: sell 1.5 SOL/USDC, buy 2 SOL/USDC or swap 100 USDC/SOL; or --file")
     return cast(OrderRequest, request)
+
+
+def _bounds(asked: argparse.Namespace) -> dict[str, Any]:
+    return _told(slippageBps=asked.slippage_bps, maxPriceImpactBps=asked.max_impact_bps)
+
+
+def _conditions(asked: argparse.Namespace) -> dict[str, Any]:
+    """What the order waits for. Which type needs what, the engine knows."""
+    return _told(
+        limitPrice=asked.limit,
+        trigger=asked.trigger and {"price": asked.trigger},
+        trail=asked.trail_bps and {"bps": asked.trail_bps},
+        expireAt=asked.expire_at,
+    )
+
+
+def _told(**members: Any) -> dict[str, Any]:
+    return {name: value for name, value in members.items() if value is not None}
 
 
 def _swap(asked: argparse.Namespace) -> dict[str, Any]:

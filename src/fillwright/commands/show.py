@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from fillwright.config import has_colours
+from fillwright.wire.explain import ExplainView
 from fillwright.wire.frames import Frame, QuoteFrame
 from fillwright.wire.resources import OrderView, RouteView
 
@@ -16,7 +17,9 @@ _ROWS_MAX = 20
 
 
 def order_lines(order: OrderView) -> list[str]:
-    lines = [f"{order.id}  {order.status}", f"  {asked_line(order)}"]
+    lines = [f"{order.id}  {status_word(order.status)}", f"  {asked_line(order)}"]
+    if order.type != "market":
+        lines.append(f"  type       {order.type}, {condition(order)}")
     if order.executed_price is not None:
         swapped = f"{order.amount_in} {order.token_in} -> {order.amount_out} {order.token_out}"
         lines.append(f"  swapped    {swapped} at {order.executed_price} on {order.dex}")
@@ -46,16 +49,67 @@ def asked_line(order: OrderView) -> str:
     return f"{verb} {order.amount} {sized} for {other}, slippage up to {order.slippage_bps} bps"
 
 
+def status_word(status: str) -> str:
+    """In listings `open` means not ended: of one order, the same word would say too little."""
+    return "resting" if status == "open" else status
+
+
+def condition(order: OrderView) -> str:
+    """What was asked for beside the swap: at 101 or better, gtc."""
+    parts = []
+    if order.trigger is not None:
+        parts.append(f"once {_bound(order, order.trigger.price)}")
+    if order.trail is not None:
+        best = f", best seen {order.trail.best_price}" if order.trail.best_price else ""
+        parts.append(f"{order.trail.bps} bps behind the best price{best}")
+    if order.limit_price is not None:
+        parts.append(f"at {order.limit_price} or better")
+    if order.time_in_force is not None:
+        parts.append(f"{order.time_in_force}{f' {order.expire_at}' if order.expire_at else ''}")
+    return ", ".join(parts)
+
+
+def awaited(order: OrderView) -> str | None:
+    """The price that an order of this type waits for first: 101 or more."""
+    price = order.limit_price if order.trail is None else order.trail.trigger_price
+    if order.trigger is not None:
+        price = order.trigger.price
+    return None if price is None else _bound(order, price)
+
+
+def distance_lines(order: OrderView, explained: ExplainView) -> list[str]:
+    """Where the market stands against what an open order waits for."""
+    lines = []
+    if explained.trigger_price is not None:
+        lines.append(f"  waits for  {_bound(order, explained.trigger_price)}")
+    if explained.current_price is not None:
+        away = "" if explained.distance_bps is None else f", {explained.distance_bps} bps away"
+        lines.append(f"  price now  {explained.current_price}{away}")
+    return lines
+
+
+def _bound(order: OrderView, price: str) -> str:
+    """Which way it waits: at its limit price, for a better one; at a trigger as that says; a trail's is a worse one."""
+    if price == order.limit_price:
+        upwards = order.side == "sell"
+    elif order.trigger is not None:
+        upwards = order.trigger.op == "gte"
+    else:
+        upwards = order.side == "buy"
+    return f"{price} or {'more' if upwards else 'less'}"
+
+
 def table(orders: Sequence[OrderView]) -> list[str]:
-    heads = ("order", "status", "side", "amount", "pair", "price", "dex", "accepted")
+    heads = ("order", "status", "type", "side", "amount", "pair", "price", "dex", "accepted")
     rows = [
         (
             order.id,
-            order.status,
+            status_word(order.status),
+            order.type,
             order.side,
             order.amount,
             order.pair,
-            order.executed_price or order.price or "",
+            order.executed_price or order.price or (awaited(order) if order.status == "open" else None) or "",
             order.dex or "",
             order.created_at,
         )
@@ -67,11 +121,18 @@ def table(orders: Sequence[OrderView]) -> list[str]:
 
 def event_line(frame: Frame) -> str:
     at = datetime.fromtimestamp(frame.timestamp / 1_000).astimezone().strftime("%H:%M:%S")
-    return f"{at}  {frame.order_id}  {frame.seq:>2}  {_coloured(frame.status, 10)}  {event_note(frame)}".rstrip()
+    status = _coloured(status_word(frame.status), 10)
+    return f"{at}  {frame.order_id}  {frame.seq:>2}  {status}  {event_note(frame)}".rstrip()
 
 
 def event_note(frame: Frame) -> str:
     match frame.status:
+        case "open" if frame.cause != "slipped":
+            return f"{frame.cause}, waits for {frame.trigger_price or 'a first price'}"
+        case "open":
+            return f"the market left {frame.trigger_price}; waits for it again"
+        case "pending" if frame.cause == "triggered":
+            return f"triggered at {frame.price}"
         case "routing":
             return f"attempt {frame.attempt}"
         case "building":

@@ -329,10 +329,14 @@ def gap_text(intent: Intent, route: Route) -> str | None:
 
 
 def preview_view(intent: Intent, route: Route, tokens: Iterable[Token] = ()) -> PreviewView:
-    """What would happen now, with the bound that would be signed."""
+    """What would happen now, with the bound that would be signed: the slippage's, or the limit price's if tighter."""
     exact_in = intent.mode is Mode.EXACT_IN
     least = min_out(route.amount_out, intent.slippage_bps)
     most = max_in(route.amount_in, intent.slippage_bps)
+    if intent.limit is not None:
+        numerator, denominator = intent.rate(intent.limit)
+        least = max(least, Atoms(ceil_div(route.amount_in * numerator, denominator)))
+        most = min(most, Atoms(route.amount_out * denominator // numerator))
     return PreviewView(
         order=intent_view(intent),
         route=route_view(intent, route, tokens),

@@ -2,15 +2,19 @@
 // Decides: which rows are shown, and where the keyboard is in them. Must never: hold a filter that the address does not
 // show, or two rows for one order.
 
-import { amount, empty, h, stamp, STATUSES, statusChip, whole } from "./dom.js";
-import { listen, live } from "./engine.js";
+import { awaited, bound } from "./conditions.js";
+import { amount, bps, clock, empty, h, stamp, STATUSES, statusChip, statusName, whole } from "./dom.js";
+import { ifOffered, listen, live } from "./engine.js";
 import { wish } from "./ticket.js";
 
+const LOOK_EVERY_MS = 500;
+const WAIT = 4; // the column that tells how far an order has to go
+
 export function blotter(query) {
-  const filter = { status: STATUSES.includes(query.get("status")) ? query.get("status") : "", q: query.get("q") ?? "" };
+  const filter = { status: STATUSES.find((status) => statusName(status) === query.get("status")) ?? "", q: query.get("q") ?? "" };
   const rows = new Map(); // order id → {row, seq}
   const body = h("tbody");
-  const head = ["Order", "Status", "Got", "Price", "Venue or problem", "Attempts", "Accepted"];
+  const head = ["Order", "Status", "Got", "Price", "Venue, wait or problem", "Attempts", "Accepted"];
   const classes = ["", "", "end wide", "end wide", "wide", "end wider", "end"];
   const grid = h("table", { class: "blotter" },
     h("caption", { class: "unseen" }, "Orders, newest first. Arrow keys move, Enter opens."),
@@ -39,7 +43,7 @@ export function blotter(query) {
 
   function choose(change) {
     Object.assign(filter, change);
-    const address = new URLSearchParams(Object.entries(filter).filter(([, value]) => value));
+    const address = new URLSearchParams(Object.entries({ ...filter, status: statusName(filter.status) }).filter(([, value]) => value));
     history.replaceState(null, "", `#/orders${address.size ? `?${address}` : ""}`);
     draw();
   }
@@ -85,7 +89,7 @@ export function blotter(query) {
     const known = rows.get(order.id);
     if (known && known.seq === order.seq) return known.row;
     const row = known?.row ?? newRow(order.id);
-    row.replaceChildren(...cells(order).map((cell, at) => h("td", { class: classes[at] }, cell)));
+    row.replaceChildren(...cells(order, far.get(order.id)).map((cell, at) => h("td", { class: classes[at] }, cell)));
     if (known) {
       row.classList.remove("moved");
       requestAnimationFrame(() => row.classList.add("moved"));
@@ -133,18 +137,58 @@ export function blotter(query) {
     }
   });
 
+  // How far each resting order in sight has to go: one is asked about at a time, the one that was asked longest ago.
+  const far = new Map(); // order id → {explain, at}
+  let isLooking = false;
+  const again = setInterval(async () => {
+    if (document.hidden || isLooking) return;
+    const inSight = [...rows].filter(([id, { row }]) => live.orders.get(id)?.status === "open" && isInSight(row));
+    const [id] = inSight.map(([each]) => each).sort((a, b) => (far.get(a)?.at ?? 0) - (far.get(b)?.at ?? 0));
+    if (!id) return;
+    isLooking = true;
+    const explain = await ifOffered(`/v1/orders/${id}/explain`);
+    isLooking = false;
+    far.set(id, { explain, at: Date.now() });
+    const cell = rows.get(id)?.row.cells[WAIT];
+    if (cell && live.orders.get(id)?.status === "open") cell.replaceChildren(distance(far.get(id)));
+    for (const each of far.keys()) if (live.orders.get(each)?.status !== "open") far.delete(each);
+  }, LOOK_EVERY_MS);
+
   const unlisten = listen({ orders: draw, "caught-up": draw });
   draw();
-  return { title: "Orders", element, close: unlisten };
+  return {
+    title: "Orders",
+    element,
+    close: () => {
+      unlisten();
+      clearInterval(again);
+    },
+  };
 }
 
-function cells(order) {
+function isInSight(row) {
+  const { top, bottom } = row.getBoundingClientRect();
+  return bottom > 0 && top < innerHeight;
+}
+
+function distance(look) {
+  const told = look?.explain;
+  if (told?.distanceBps === undefined) return h("span", { class: "note" }, "waits for its price");
+  return h("span", { class: "num", title: `price now ${told.currentPrice}, as of ${clock(look.at)}` }, `${bps(told.distanceBps)} to go`);
+}
+
+function awaitedCell(order) {
+  const price = awaited(order);
+  return price ? h("span", { class: "note", title: `waits for ${price.price}` }, bound(price), h("small", {}, ` ${order.pair.split("/")[1]}`)) : "–";
+}
+
+function cells(order, look) {
   return [
-    h("a", { href: `#/orders/${order.id}`, tabindex: -1 }, wish(order)),
+    h("a", { href: `#/orders/${order.id}`, tabindex: -1 }, wish(order), order.status === "open" && awaited(order) ? h("small", { class: "narrow" }, ` ${bound(awaited(order))}`) : null),
     statusChip(order.status),
     order.amountOut ? h("span", { title: order.amountOut }, amount(order.amountOut), h("small", {}, ` ${order.tokenOut}`)) : "–",
-    order.executedPrice ? h("span", { title: `${order.executedPrice} (${order.pair})` }, amount(order.executedPrice), h("small", {}, ` ${order.pair.split("/")[1]}`)) : order.price ? h("span", { class: "note", title: `quoted ${order.price}` }, amount(order.price), h("small", {}, ` ${order.pair.split("/")[1]}`)) : "–",
-    order.error && order.status !== "confirmed" ? h("span", { class: "bad", title: order.error }, order.error) : order.dex ?? "–",
+    order.status === "open" ? awaitedCell(order) : order.executedPrice ? h("span", { title: `${order.executedPrice} (${order.pair})` }, amount(order.executedPrice), h("small", {}, ` ${order.pair.split("/")[1]}`)) : order.price ? h("span", { class: "note", title: `quoted ${order.price}` }, amount(order.price), h("small", {}, ` ${order.pair.split("/")[1]}`)) : "–",
+    order.status === "open" ? distance(look) : order.error && order.status !== "confirmed" ? h("span", { class: "bad", title: order.error }, order.error) : order.dex ?? "–",
     order.attempt ?? "–",
     stamp(order.createdAt),
   ];
@@ -152,12 +196,12 @@ function cells(order) {
 
 function matches(order, q) {
   if (!q) return true;
-  const text = [order.id, order.clientOrderId, order.pair, order.tokenIn, order.tokenOut, order.dex, order.txHash, order.error, order.code, order.status, ...(order.tags ?? [])].join(" ").toLowerCase();
+  const text = [order.id, order.clientOrderId, order.pair, order.tokenIn, order.tokenOut, order.dex, order.txHash, order.error, order.code, order.type, statusName(order.status), ...(order.tags ?? [])].join(" ").toLowerCase();
   return q.toLowerCase().split(/\s+/).every((word) => text.includes(word));
 }
 
 function nothing(filter) {
   if (!live.loaded) return empty("Reading orders", "…");
   if (live.orders.size === 0) return empty("No orders yet", "They appear here as soon as they are accepted, whoever sends them.", h("a", { href: "#/" }, "Send one"));
-  return empty("No order matches", filter.status ? `None of the orders held here is ${filter.status}${filter.q ? ` and fits “${filter.q}”` : ""}.` : `Nothing fits “${filter.q}”.`, h("a", { href: "#/orders" }, "Show all"));
+  return empty("No order matches", filter.status ? `None of the orders held here is ${statusName(filter.status)}${filter.q ? ` and fits “${filter.q}”` : ""}.` : `Nothing fits “${filter.q}”.`, h("a", { href: "#/orders" }, "Show all"));
 }

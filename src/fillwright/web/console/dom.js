@@ -5,7 +5,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 const PLACES = 18;
 const ONE = 10n ** BigInt(PLACES);
-export const STATUSES = ["pending", "routing", "building", "submitted", "confirmed", "failed", "canceled", "expired"];
+export const STATUSES = ["open", "pending", "routing", "building", "submitted", "confirmed", "failed", "canceled", "expired"];
 export const ENDED = new Set(["confirmed", "failed", "canceled", "expired"]);
 
 // An element. `on…` members listen, true and false set or leave out, the rest are attributes.
@@ -106,7 +106,13 @@ export function stamp(time, withMs = false) {
 
 // --- statuses ----------------------------------------------------------------------------------------------------
 
+// Where the engine lists orders, `open` means all that have not ended; of one order it means that it rests.
+export function statusName(status) {
+  return status === "open" ? "resting" : status;
+}
+
 const MARKS = {
+  open: "M4.6 4v4M7.4 4v4",
   confirmed: "M3.6 6.3 5.3 8 8.6 4.3",
   failed: "M4 4l4 4M8 4l-4 4",
   canceled: "M3.5 6h5",
@@ -120,7 +126,7 @@ export function statusChip(status) {
   icon.append(svg("circle", { cx: 6, cy: 6, r: 5, class: "ring" }));
   if (status in MARKS) icon.append(svg("path", { d: MARKS[status], class: "mark" }));
   else icon.append(svg("circle", { cx: 6, cy: 6, r: 2.5, class: "pie", "stroke-dasharray": `${(QUARTERS[status] ?? 0) * 3.93} 99`, transform: "rotate(-90 6 6)" }));
-  return h("span", { class: "chip", "data-status": status }, icon, status);
+  return h("span", { class: "chip", "data-status": status }, icon, statusName(status));
 }
 
 // --- common parts ------------------------------------------------------------------------------------------------
@@ -131,7 +137,7 @@ export function panel(title, ...children) {
 }
 
 export function facts(pairs) {
-  const known = pairs.filter(([, value]) => value !== undefined && value !== null && value !== "");
+  const known = pairs.filter(([, value]) => value !== undefined && value !== null && value !== "" && value !== false);
   return h("dl", { class: "facts" }, known.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value))));
 }
 

@@ -58,14 +58,14 @@ export function askKey(why = "") {
 }
 
 // The answer's JSON. Raises Problem: the engine's own words, or that it did not answer (status 0).
-export async function call(path, { method = "GET", body, idempotencyKey, signal } = {}) {
+export async function call(path, { method = "GET", body, idempotencyKey, ifMatch, signal } = {}) {
   const key = storedKey();
-  const response = await request(path, { method, body, idempotencyKey, signal });
+  const response = await request(path, { method, body, idempotencyKey, ifMatch, signal });
   const answer = await response.json().catch(() => null);
   if (response.ok) return answer;
   if (response.status === 401 && !isDismissed) {
     const isNew = storedKey() !== key || (await askKey(key ? "The engine does not accept this key." : ""));
-    if (isNew) return call(path, { method, body, idempotencyKey, signal });
+    if (isNew) return call(path, { method, body, idempotencyKey, ifMatch, signal });
   }
   const told = answer?.title ? answer : { title: `The engine answered ${response.status}`, detail: "without saying why." };
   throw new Problem(told, response.status);
@@ -86,12 +86,13 @@ export async function ifOffered(path) {
   }
 }
 
-async function request(path, { method, body, idempotencyKey, signal }) {
+async function request(path, { method, body, idempotencyKey, ifMatch, signal }) {
   const headers = { Accept: path === "/metrics" ? "text/plain" : "application/json" };
   const key = storedKey();
   if (key) headers.Authorization = `Bearer ${key}`;
   if (body !== undefined || method !== "GET") headers["Content-Type"] = "application/json";
   if (idempotencyKey) headers["Idempotency-Key"] = idempotencyKey;
+  if (ifMatch) headers["If-Match"] = ifMatch;
   const late = AbortSignal.timeout(ANSWER_WITHIN_MS);
   try {
     return await fetch(path, {
@@ -119,6 +120,7 @@ export function isLocked() {
 const ASKED = [
   "id", "orderId", "clientOrderId", "type", "side", "pair", "tokenIn", "tokenOut", "mintIn", "mintOut", "amount", "amountMode",
   "slippageBps", "maxPriceImpactBps", "deadlineMs", "deadlineAt", "routing", "tags", "createdAt",
+  "limitPrice", "trigger", "trail", "timeInForce", "expireAt",
 ];
 
 // The newest orders of the account, kept up to date. Events: "orders" (some changed), "frame" (an event of one order),
@@ -241,11 +243,11 @@ class Live extends EventTarget {
   _apply(frame) {
     const order = this.orders.get(frame.orderId);
     this.dispatchEvent(new CustomEvent("frame", { detail: frame }));
-    if (!order) {
+    if (!order || frame.cause === "amended" || frame.cause === "trailed") {
       this._unknown.add(frame.orderId);
       this._asking ??= setTimeout(() => this._askForUnknown(), Math.max(TOGETHER_MS, this._askedAt + ASK_EVERY_MS - performance.now()));
-      return;
     }
+    if (!order) return;
     if (frame.seq <= order.seq) return;
     const { type, orderId, timestamp, cause, quotes, chosen, retryAt, ...told } = frame;
     const asked = Object.fromEntries(ASKED.filter((name) => name in order).map((name) => [name, order[name]]));
@@ -254,7 +256,7 @@ class Live extends EventTarget {
     this._changed();
   }
 
-  // A frame does not tell what was asked for: new orders are read, many of them in one call.
+  // A frame does not tell what is asked for: orders that are new, or ask for something else now, are read, many of them in one call.
   async _askForUnknown() {
     const ids = [...this._unknown];
     this._unknown.clear();

@@ -10,6 +10,7 @@ const EVERY_MS = 2_000;
 const SAMPLES = 90;
 const WIDE_FROM = 15; // samples that a line is drawn across at least
 const STAGES = [
+  ["triggered", "rests until the market meets its condition"],
   ["started", "waits for a worker, or for its next attempt"],
   ["routed", "quotes and route"],
   ["signed", "builds and signs"],

@@ -5,11 +5,17 @@ import { bps, clock, copyable, duration, empty, ENDED, facts, figure, h, moment,
 import { call, ifOffered, listen, live, Problem } from "./engine.js";
 import { routePicture } from "./picture.js";
 import { quoteTable } from "./quotes.js";
+import { conditionFacts, resting } from "./resting.js";
 import { cancelOrder, reasonText, wish } from "./ticket.js";
 
 const SETTLE_MS = 40; // events that come together are read together
 const CAUSES = {
   accepted: "Accepted and stored",
+  armed: "Rests until the market meets its condition",
+  trailed: "Best price noted; the trigger follows",
+  amended: "Amended",
+  triggered: "Triggered by the market",
+  slipped: "The market left the limit price; it rests again",
   started: "Taken by a worker",
   reclaimed: "Taken over by a worker",
   routed: "Route chosen",
@@ -29,6 +35,7 @@ export function orderPage(id) {
   let reading = null;
   let timer = 0;
   let isOpen = false;
+  let waits = null; // the panel of an order that rests, kept with what is being typed into it
 
   async function read() {
     const mine = (reading = {});
@@ -43,6 +50,8 @@ export function orderPage(id) {
       if (mine !== reading) return;
       live.take(order);
       const held = element.contains(document.activeElement) ? document.activeElement.dataset.act : null;
+      waits ??= order.status === "open" ? resting(id) : null;
+      waits?.show(order, explain);
       element.replaceChildren(...view(order, events.data, attempts.data, route.route, explain));
       if (held) element.querySelector(`[data-act="${held}"]`)?.focus();
     } catch (problem) {
@@ -66,10 +75,10 @@ export function orderPage(id) {
           route ? panel("Quotes compared", quoteTable(route, { tokenIn: order.tokenIn, tokenOut: order.tokenOut, exactOut: order.amountMode === "exactOut" })) : null,
           panel("Raw events", raw)),
         h("div", { class: "stack side" },
-          outcome(order, route),
-          explain && !ENDED.has(order.status) ? panel("What happens next", explained(explain)) : null,
+          order.status === "open" ? null : outcome(order, route),
+          order.status === "open" ? first(panel("What it waits for", waits.element)) : explain && !ENDED.has(order.status) ? panel("What happens next", explained(explain)) : null,
           panel("Asked for", asked(order)),
-          panel("Attempts", attempts.length ? h("ol", { class: "attempts" }, attempts.map((attempt) => attemptView(attempt, order))) : empty("None yet", "No worker has taken it.")))),
+          panel("Attempts", attempts.length ? h("ol", { class: "attempts" }, attempts.map((attempt) => attemptView(attempt, order))) : empty("None yet", order.status === "open" ? "The market has not met its condition." : "No worker has taken it.")))),
     ];
   }
 
@@ -100,6 +109,7 @@ export function orderPage(id) {
     element,
     close: () => {
       unlisten();
+      waits?.close();
       clearTimeout(timer);
       reading = null;
     },
@@ -129,6 +139,8 @@ function timeline(events) {
 function detail(event, next) {
   const notes = [];
   if (event.cause === "started" || event.cause === "reclaimed") notes.push(`attempt ${event.attempt}`);
+  if (event.cause === "triggered") notes.push(`at ${event.price}`);
+  if (event.status === "open" && event.triggerPrice) notes.push(`waits for ${event.triggerPrice}`);
   if (event.cause === "routed") notes.push(event.reason);
   if (event.cause === "signed") notes.push(shortId(event.txHash));
   if (event.cause === "landed") notes.push(`executed at ${event.executedPrice}`);
@@ -153,13 +165,18 @@ function outcome(order, route) {
   ]);
   const problem = order.error ? h("p", { class: "bad" }, order.error, " ", h("code", {}, order.code)) : null;
   const part = panel("Outcome", known.children.length || problem ? h("div", {}, problem, known) : empty("Not known yet", "It is told here as soon as it is recorded."));
+  return first(part);
+}
+
+// On a narrow window it stands above the rest.
+function first(part) {
   part.classList.add("outcome");
   return part;
 }
 
 function asked(order) {
   return facts([
-    ["Type", order.type],
+    ...conditionFacts(order),
     ["Pair, side", `${order.pair}, ${order.side}`],
     [order.amountMode === "exactIn" ? "Pay exactly" : "Get exactly", figure(order.amount, order.amountMode === "exactIn" ? order.tokenIn : order.tokenOut, 12)],
     ["Slippage at most", bps(order.slippageBps)],

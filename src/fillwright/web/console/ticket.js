@@ -2,7 +2,8 @@
 // Decides: when quotes are asked for, and that a repeated press is the same order until it is answered. Must never:
 // send an order that is not what the form shows.
 
-import { amount, bps, copyable, empty, ENDED, facts, figure, h, panel, problemNote, say, shortId, stamp, statusChip } from "./dom.js";
+import { bound, awaited, FIELDS as CONDITIONS, FORCES, hundredths, inputOf, inWords, suggested, TYPES, typeName } from "./conditions.js";
+import { amount, bps, copyable, empty, ENDED, facts, figure, h, panel, problemNote, say, shortId, stamp, statusChip, statusName } from "./dom.js";
 import { call, listen, live, Problem, randomKey } from "./engine.js";
 import { routePicture } from "./picture.js";
 import { quoteTable } from "./quotes.js";
@@ -11,9 +12,10 @@ import { TOKENS } from "./tokens.js";
 const TYPING_MS = 250;
 const QUOTES_EVERY_MS = 4_000;
 const AMOUNT = "(0|[1-9][0-9]{0,18})([.][0-9]{1,18})?";
-const FIELDS = { "/tokenIn": "pay", "/tokenOut": "get", "/amount": "amount", "/slippageBps": "slippage", "/maxPriceImpactBps": "impact", "/deadlineMs": "deadline", "/routing/maxLegs": "legs" };
+const FIELDS = { "/tokenIn": "pay", "/tokenOut": "get", "/amount": "amount", "/slippageBps": "slippage", "/maxPriceImpactBps": "impact", "/deadlineMs": "deadline", "/routing/maxLegs": "legs", "/type": "type", "/limitPrice": "limit", "/expireAt": "expire", "/trigger": "trigger", "/trail": "trail", "/timeInForce": "force", "/trigger/price": "trigger", "/trail/bps": "trail" };
 const STEPS = ["pending", "routing", "building", "submitted", "confirmed"];
-const DEFAULTS = { pay: "SOL", get: "USDC", amount: "10", mode: "exactIn", slippage: "1" };
+const PRICES = Object.keys(CONDITIONS).filter((name) => CONDITIONS[name].isPrice);
+const DEFAULTS = { type: "market", force: "gtc", pay: "SOL", get: "USDC", amount: "10", mode: "exactIn", slippage: "1" };
 
 export function ticket(query) {
   const form = ticketForm({ ...DEFAULTS, ...Object.fromEntries(query) });
@@ -23,7 +25,8 @@ export function ticket(query) {
   const refusal = h("div", { class: "refusal", role: "alert" });
   const send = h("button", { class: "primary wide-button" }, "Send order");
   const estimate = h("p", { class: "estimate" });
-  form.append(estimate, refusal, send);
+  const waits = h("p", { class: "sentence" });
+  form.append(waits, estimate, refusal, send);
 
   const element = h("div", { class: "trade" }, h("h1", { class: "unseen" }, "Order ticket"),
     h("div", { class: "trade-form" }, panel("Order", form), sent),
@@ -36,9 +39,11 @@ export function ticket(query) {
   const again = setInterval(() => document.hidden || asking || ask(), QUOTES_EVERY_MS);
 
   async function ask() {
-    const body = bodyOf(form);
+    const complete = bodyOf(form);
+    const body = complete ?? swapAlone(form); // the price now is what a condition is chosen by
     if (body === null) {
       quoted = "";
+      waits.textContent = "";
       estimate.replaceChildren();
       quotes.replaceChildren(empty("No amount yet", "Enter an amount to see what every venue offers for it."));
       return;
@@ -51,13 +56,16 @@ export function ticket(query) {
       const preview = await call("/v1/orders/preview", { method: "POST", body, signal: mine.signal });
       if (mine !== asking) return;
       quotes.replaceChildren(...quoteView(preview));
+      if (complete === null && prefill(form, preview)) ask();
+      waits.textContent = complete === null || body.type === "market" ? "" : inWords(preview.order, preview.route.price);
       estimate.replaceChildren(...estimated(preview));
       blame(form, []);
-      if (quoted !== JSON.stringify(body)) say(`${preview.route.amountIn} ${body.tokenIn} for ${preview.route.amountOut} ${body.tokenOut}, ${preview.route.reason}`);
+      if (quoted !== JSON.stringify(body)) say(`${preview.route.amountIn} ${body.tokenIn} for ${preview.route.amountOut} ${body.tokenOut}, ${preview.route.reason}. ${waits.textContent}`);
       quoted = JSON.stringify(body);
     } catch (problem) {
       if (mine !== asking || !(problem instanceof Problem)) return;
       quotes.replaceChildren(problemNote(problem));
+      waits.textContent = "";
       estimate.replaceChildren();
       blame(form, problem.errors);
     } finally {
@@ -68,7 +76,10 @@ export function ticket(query) {
     }
   }
 
-  form.addEventListener("input", () => {
+  form.addEventListener("input", ({ target }) => {
+    // A price means another thing for another pair, side or type.
+    if (["type", "pay", "get"].includes(target.name)) for (const name of PRICES) form.elements[name].value = "";
+    fit(form);
     keepInAddress(form);
     clearTimeout(typing);
     typing = setTimeout(ask, TYPING_MS);
@@ -76,7 +87,7 @@ export function ticket(query) {
   form.querySelector(".turn").addEventListener("click", () => {
     const { pay, get } = form.elements;
     [pay.value, get.value] = [get.value, pay.value];
-    form.dispatchEvent(new Event("input"));
+    get.dispatchEvent(new Event("input", { bubbles: true }));
   });
 
   // --- the order ---
@@ -116,7 +127,7 @@ export function ticket(query) {
     sent.hidden = false;
     sent.replaceChildren(sentView(order));
     if (held) sent.querySelector(`[data-act="${held}"]`)?.focus();
-    say(`Order is ${order.status}.`);
+    say(`Order is ${statusName(order.status)}.`);
   }
 
   const unlisten = listen({
@@ -145,11 +156,17 @@ function ticketForm(of) {
   const token = (label, name) => field(label, h("input", { name, value: of[name], list: "tokens", required: true, maxlength: 64, autocomplete: "off", spellcheck: "false" }));
   const mode = (value, label) => h("label", {}, h("input", { type: "radio", name: "mode", value, checked: of.mode === value }), h("span", {}, label));
   const turn = h("button", { type: "button", class: "turn", "aria-label": "Swap the two tokens", title: "Swap the two tokens" }, "⇄");
-  return h("form", { class: "ticket", autocomplete: "off" },
+  const choice = (value, label, chosen) => h("option", { value, selected: value === chosen }, label);
+  const form = h("form", { class: "ticket", autocomplete: "off" },
+    field("Order type", h("select", { name: "type" }, Object.entries(TYPES).map(([type, { name }]) => choice(type, name, of.type)))),
     h("datalist", { id: "tokens" }, Object.keys(TOKENS).map((symbol) => h("option", { value: symbol }))),
     h("div", { class: "pair" }, token("Pay", "pay"), turn, token("Get", "get")),
     h("fieldset", { class: "segments" }, h("legend", {}, "The amount is what I"), mode("exactIn", "pay"), mode("exactOut", "get")),
     field("Amount", h("input", { name: "amount", class: "big num", value: of.amount, required: true, inputmode: "decimal", pattern: AMOUNT, maxlength: 39, title: "A plain decimal number, such as 12.5" })),
+    h("div", { class: "limits conditions" },
+      ...["trigger", "trail", "limit"].map((name) => inputOf(name, { value: of[name] ?? CONDITIONS[name].suggested?.() })),
+      field("Waits", h("select", { name: "force" }, Object.entries(FORCES).map(([force, label]) => choice(force, label, of.force)))),
+      inputOf("expire", { value: of.expire ?? CONDITIONS.expire.suggested(), required: true })),
     field("Slippage, %", h("input", { name: "slippage", class: "num", value: of.slippage, required: true, inputmode: "decimal", pattern: "[0-9]{1,2}([.][0-9]{1,2})?", maxlength: 5, title: "Percent, at most two decimals" })),
     h("details", {}, h("summary", {}, "Limits"),
       h("div", { class: "limits" },
@@ -157,6 +174,39 @@ function ticketForm(of) {
         field("Sign within, s", h("input", { name: "deadline", class: "num", value: of.deadline ?? "", inputmode: "numeric", pattern: "[1-9][0-9]{0,4}", placeholder: "no limit" })),
         field("Legs at most", h("input", { name: "legs", class: "num", value: of.legs ?? "", inputmode: "numeric", pattern: "[1-9]", placeholder: "engine’s" })),
         field("Venue", h("select", { name: "venue" }, ["", "raydium", "meteora"].map((venue) => h("option", { value: venue, selected: of.venue === venue }, venue || "all")))))));
+  fit(form);
+  return form;
+}
+
+// Show and ask for the fields that the chosen type needs, and no others.
+function fit(form) {
+  const { type, force, expire } = form.elements;
+  const { needs, may, forces } = TYPES[type.value] ?? TYPES.market;
+  for (const name of ["trigger", "trail", "limit"]) {
+    const input = form.elements[name];
+    input.required = needs.includes(name);
+    offer(input, input.required || may.includes(name));
+    input.placeholder = may.includes(name) ? "none" : "";
+  }
+  for (const option of force.options) option.hidden = option.disabled = !forces.includes(option.value);
+  if (forces.length && !forces.includes(force.value)) force.value = forces[0];
+  offer(force, forces.length > 0);
+  offer(expire, forces.length > 0 && force.value === "gtd");
+  form.querySelector(".conditions").hidden = type.value === "market";
+}
+
+// What is not offered is neither sent nor kept in the address.
+function offer(input, isOffered) {
+  input.disabled = !isOffered;
+  input.closest("label").hidden = !isOffered;
+}
+
+// Suggest the prices that are missing, from the price now. Whether there were any.
+function prefill(form, { order, route }) {
+  const missing = TYPES[form.elements.type.value].needs.filter((name) => !form.elements[name].value && form.elements[name] !== document.activeElement);
+  for (const name of missing) form.elements[name].value = suggested(form.elements.type.value, name, order, route.price);
+  if (missing.length) keepInAddress(form);
+  return missing.length > 0;
 }
 
 function field(label, input) {
@@ -167,6 +217,22 @@ function field(label, input) {
 function bodyOf(form) {
   if (!form.checkValidity()) return null;
   const of = Object.fromEntries(new FormData(form));
+  const conditions = Object.keys(CONDITIONS).filter((name) => name !== "amount" && name !== "slippage" && of[name]);
+  return {
+    ...swapOf(of),
+    type: of.type,
+    ...(of.force && { timeInForce: of.force }),
+    ...Object.assign({}, ...conditions.map((name) => CONDITIONS[name].told(of[name]))),
+  };
+}
+
+// The swap without its condition, where only that is incomplete.
+function swapAlone(form) {
+  const others = [...form.elements].filter((input) => !input.closest(".conditions"));
+  return others.every((input) => input.validity?.valid ?? true) ? swapOf(Object.fromEntries(new FormData(form))) : null;
+}
+
+function swapOf(of) {
   const routing = { ...(of.venue && { venues: [of.venue] }), ...(of.legs && { maxLegs: Number(of.legs) }) };
   return {
     type: "market",
@@ -181,18 +247,12 @@ function bodyOf(form) {
   };
 }
 
-// "1.25" percent as basis points, by its digits.
-function hundredths(percent) {
-  const [units, fraction = ""] = percent.split(".");
-  return Number(units + fraction.padEnd(2, "0"));
-}
-
 // Mark the fields that the engine has refused; the first of them.
 function blame(form, errors) {
   const wrong = new Set(errors.map((error) => FIELDS[error.pointer]));
   const inputs = [...form.elements].filter((input) => input.name && input.type !== "radio");
   for (const input of inputs) wrong.has(input.name) ? input.setAttribute("aria-invalid", "true") : input.removeAttribute("aria-invalid");
-  return inputs.find((input) => wrong.has(input.name));
+  return inputs.find((input) => wrong.has(input.name) && !input.disabled);
 }
 
 function keepInAddress(form) {
@@ -204,7 +264,7 @@ function keepInAddress(form) {
 
 function estimated({ order, route }) {
   const exactOut = order.amountMode === "exactOut";
-  return [h("span", { class: "note" }, exactOut ? "Pays about" : "Gets about"), h("b", {}, exactOut ? figure(route.amountIn, order.tokenIn, 8) : figure(route.amountOut, order.tokenOut, 8))];
+  return [h("span", { class: "note" }, `${order.type === "market" ? "" : "Now "}${exactOut ? "pays about" : "gets about"}`), h("b", {}, exactOut ? figure(route.amountIn, order.tokenIn, 8) : figure(route.amountOut, order.tokenOut, 8))];
 }
 
 function quoteView({ order, route, minOut, maxIn, warnings }) {
@@ -218,7 +278,7 @@ function quoteView({ order, route, minOut, maxIn, warnings }) {
     facts([
       ["Price", figure(route.price, `${quote} per ${base}`, 8)],
       ["Price impact", bps(route.priceImpactBps)],
-      [exactOut ? "At most, enforced" : "At least, enforced", figure(minOut ?? maxIn, token, 9)],
+      [exactOut ? "At most, enforced" : "At least, enforced", TYPES[order.type]?.isNow && figure(minOut ?? maxIn, token, 9)],
       ["Short of the best possible", route.gapBps === undefined ? undefined : h("span", { title: `${route.gapBps} bps; bound ${route.bound}` }, `${amount(route.gapBps, 3)} bps`)],
     ]),
     warnings.length ? h("ul", { class: "warnings" }, warnings.map((warning) => h("li", {}, warning))) : "",
@@ -239,7 +299,7 @@ function sentView(order) {
   cancel.addEventListener("click", () => cancelOrder(order.id));
   return panel("Your order",
     h("p", { class: "between" }, statusChip(order.status), h("span", { class: "note" }, order.attempt > 1 ? `attempt ${order.attempt}` : "")),
-    ended && order.status !== "confirmed" ? null : h("ol", { class: "steps" }, steps),
+    order.status === "open" ? h("p", { class: "note" }, waitsFor(order)) : ended && order.status !== "confirmed" ? null : h("ol", { class: "steps" }, steps),
     order.error ? h("p", { class: "bad" }, order.error) : null,
     facts([
       ["Paid", order.amountIn && figure(order.amountIn, order.tokenIn)],
@@ -247,6 +307,12 @@ function sentView(order) {
       ["Signature", order.txHash && copyable(order.txHash, shortId(order.txHash))],
     ]),
     h("p", { class: "between" }, h("a", { href: `#/orders/${order.id}`, "data-act": "open" }, "Everything about it"), ended ? null : cancel));
+}
+
+function waitsFor(order) {
+  const price = awaited(order);
+  const [base, quote] = order.pair.split("/");
+  return price ? `It rests until the price for its size is ${bound(price)} ${quote} per ${base}.` : "It rests, and waits for a first price to trail from.";
 }
 
 // Asks for a cancel and tells what became of the wish.
@@ -277,5 +343,6 @@ function drawRecent(holder) {
 export function wish(order) {
   const exactIn = order.amountMode === "exactIn";
   return h("span", { class: "wish num", title: `${order.amount} ${exactIn ? order.tokenIn : order.tokenOut}` },
-    exactIn ? h("b", {}, amount(order.amount, 7)) : null, ` ${order.tokenIn} → `, exactIn ? null : h("b", {}, amount(order.amount, 7)), ` ${order.tokenOut}`);
+    exactIn ? h("b", {}, amount(order.amount, 7)) : null, ` ${order.tokenIn} → `, exactIn ? null : h("b", {}, amount(order.amount, 7)), ` ${order.tokenOut}`,
+    order.type === "market" ? null : h("small", {}, ` ${typeName(order.type).toLowerCase()}`));
 }
