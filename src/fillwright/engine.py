@@ -191,8 +191,9 @@ class Engine:
         """
         async with self._bus.subscribe(order_id) as inbox:
             last = after
+            history = await self.history(account, order_id)
             while True:
-                for recorded in await self.history(account, order_id):
+                for recorded in history:
                     if recorded.order.seq > last:
                         last = recorded.order.seq
                         yield self._executor.news_of(recorded)
@@ -209,6 +210,9 @@ class Engine:
                             yield news
                             if news.ended:
                                 return
+                order = await self.get(account, order_id)  # a history may be long: it is not read again for nothing
+                is_news = order.seq > last or order.is_terminal
+                history = await self.history(account, order_id) if is_news else []
 
     @asynccontextmanager
     async def watch_all(self, account: str) -> AsyncIterator[AsyncGenerator[list[News], None]]:

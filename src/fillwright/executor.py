@@ -20,7 +20,6 @@ from fillwright.order import (
     Fill,
     FindRoute,
     Intent,
-    Landed,
     LandTx,
     Lapsed,
     Leg,
@@ -35,12 +34,13 @@ from fillwright.order import (
     SignedTx,
     SignRoute,
     advance,
+    landed,
     miss,
     next_step,
 )
 from fillwright.policy import Policy, max_in, min_out
 from fillwright.ports import Bus, Chain, Clock, Conflict, News, Rejection, Sighting, Store, Venue
-from fillwright.routing import Limits, NoRoute, Offer, Prices, Router
+from fillwright.routing import Limits, NoRoute, Offer, Prices, Router, size_problem
 from fillwright.units import ATOMS_MAX, Atoms, Millis, Mint, ceil_div
 
 
@@ -89,12 +89,15 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
 
     async def _find_route(self, order: Order) -> Order | None:
         """Record the route, or why there is none. A signature that follows at once is part of the same commit."""
-        route = await self.route(order.intent)
+        route = await self.route(order.part)
         if isinstance(route, NoRoute):
             aborted = Aborted(problem=route.problem, retry_at=self._retry_at(order), quotes=route.quotes)
             return await self._record(order, self._after(order, aborted))
         if not order.intent.keeps_limit(route.amount_in, route.amount_out):
-            return await self._record(order, self._after(order, miss(order, route.quotes)))
+            return await self._record(order, self._after(order, miss(order, route.quotes, self.clock.now())))
+        too_much = size_problem(order.filled_in + route.amount_in, order.filled_out + route.amount_out)
+        if too_much is not None:  # all slices together could not be stored
+            return await self._record(order, self._after(order, self._aborted(order, too_much)))
         recorded = self._after(order, Routed(route=route))
         building = recorded[-1].order
         step = next_step(building, self.clock.now(), self.policy)
@@ -140,7 +143,7 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
             case None:
                 return None
             case Fill():
-                return Landed(fill=verdict)
+                return landed(order, verdict)
             case Rejection(slot=slot, problem=problem):
                 return Reverted(signature=tx.signature, slot=slot, problem=problem, retry_at=self._retry_at(order))
             case Sighting(height=height):

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from fillwright.courier import Try
 from fillwright.errors import FillwrightError
-from fillwright.order import Aborted, Landed, Order, Quote, Recorded, Routed, Status
+from fillwright.order import Aborted, Landed, Order, Quote, Recorded, Routed, SliceLanded, Status
 from fillwright.units import Millis, OrderId
 from fillwright.worker import Failure
 
@@ -157,7 +157,7 @@ def _fields(recorded: Recorded) -> Mapping[str, Any]:
         case Aborted(problem=problem, quotes=quotes):
             fields |= {"code": problem.code, "problem": problem.detail}
             fields["quotes"] = [_quote_line(order, quote) for quote in quotes]
-        case Landed(fill=fill):
+        case Landed(fill=fill) | SliceLanded(fill=fill):
             fields |= {"signature": fill.signature, "amountIn": fill.amount_in, "amountOut": fill.amount_out}
         case _:
             if order.tx is not None and order.status is Status.SUBMITTED:

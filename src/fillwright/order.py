@@ -14,6 +14,7 @@ import msgspec
 
 from fillwright.errors import Code, FillwrightError, Problem
 from fillwright.policy import Policy
+from fillwright.schedule import Schedule
 from fillwright.units import Atoms, Bps, Millis, Mint, OrderId, Price, Signature, Token
 
 
@@ -67,6 +68,10 @@ class OrderType(StrEnum):
     """Once it has become as good as the trigger price."""
     TRAILING_STOP = "trailing_stop"
     """Once it has become worse, by the trail, than the best that was seen."""
+    TWAP = "twap"
+    """In slices over time: what is left is spread evenly over those to come, so that a skipped one is caught up."""
+    DCA = "dca"
+    """In equal slices over time; the part of a skipped one stays unspent."""
 
 
 class TimeInForce(StrEnum):
@@ -113,6 +118,8 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     time_in_force: TimeInForce = TimeInForce.GTC
     expire_at: Millis | None = None
     """No attempt is signed after it, either."""
+    schedule: Schedule | None = None
+    """Of a twap or dca, whose `amount` is that of all slices together; exact in."""
 
     @property
     def base(self) -> Token:
@@ -125,7 +132,16 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def rests(self) -> bool:
         """Whether it may have to wait for the market."""
-        return self.type is not OrderType.MARKET and self.time_in_force in (TimeInForce.GTC, TimeInForce.GTD)
+        if self.type is OrderType.MARKET or self.schedule is not None:
+            return False
+        return self.time_in_force in (TimeInForce.GTC, TimeInForce.GTD)
+
+    @property
+    def opening(self) -> "Intent":
+        """What its first transaction is to swap."""
+        if self.schedule is None:
+            return self
+        return msgspec.structs.replace(self, amount=self.schedule.even(self.amount, 1))
 
     @property
     def is_immediate(self) -> bool:
@@ -282,6 +298,18 @@ class Landed(_Event, frozen=True, kw_only=True, tag="landed"):
     fill: Fill
 
 
+class SliceLanded(_Event, frozen=True, kw_only=True, tag="slice_landed"):
+    """One slice is swapped, and not yet the whole amount."""
+
+    fill: Fill
+
+
+class SliceSkipped(_Event, frozen=True, kw_only=True, tag="slice_skipped"):
+    """This slice will not be swapped; each of its attempts is proven over."""
+
+    problem: Problem
+
+
 class Reverted(_Event, frozen=True, kw_only=True, tag="reverted"):
     """The chain executed the transaction and undid it: proof that this attempt swapped nothing."""
 
@@ -309,9 +337,13 @@ class Aborted(_Event, frozen=True, kw_only=True, tag="aborted"):
 
 
 class Slipped(_Event, frozen=True, kw_only=True, tag="slipped"):
-    """The market left the limit price before anything was signed: the order waits again, and no attempt is spent."""
+    """The market left the limit price before anything was signed: the order waits again, and no attempt is spent.
+
+    `retry_at`: when a slice looks again; None where the market's return will be noticed.
+    """
 
     quotes: tuple[Quote, ...] = ()
+    retry_at: Millis | None = None
 
 
 class CancelRequested(_Event, frozen=True, kw_only=True, tag="cancel_requested"):
@@ -343,6 +375,8 @@ Event: TypeAlias = (
     | Routed
     | Signed
     | Landed
+    | SliceLanded
+    | SliceSkipped
     | Reverted
     | Lapsed
     | Aborted
@@ -369,6 +403,11 @@ TRANSITIONS: Final[Mapping[tuple[Status, type], Status]] = {
     (_S.BUILDING, Routed): _S.BUILDING,  # the route had gone stale
     (_S.BUILDING, Signed): _S.SUBMITTED,
     (_S.SUBMITTED, Landed): _S.CONFIRMED,
+    (_S.SUBMITTED, SliceLanded): _S.OPEN,
+    (_S.OPEN, Started): _S.ROUTING,  # the next slice is due
+    (_S.PENDING, SliceSkipped): _S.OPEN,
+    (_S.ROUTING, SliceSkipped): _S.OPEN,
+    (_S.BUILDING, SliceSkipped): _S.OPEN,
     (_S.SUBMITTED, Reverted): _S.PENDING,
     (_S.SUBMITTED, Lapsed): _S.PENDING,
     (_S.ROUTING, Aborted): _S.PENDING,
@@ -384,6 +423,7 @@ TRANSITIONS: Final[Mapping[tuple[Status, type], Status]] = {
     (_S.OPEN, Expired): _S.EXPIRED,
     (_S.ROUTING, Expired): _S.EXPIRED,
     (_S.BUILDING, Expired): _S.EXPIRED,
+    (_S.OPEN, Failed): _S.FAILED,  # no slice is left
     (_S.PENDING, Failed): _S.FAILED,
     (_S.ROUTING, Failed): _S.FAILED,
     (_S.BUILDING, Failed): _S.FAILED,
@@ -396,12 +436,16 @@ class IllegalTransition(Exception):
 
 
 class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What an order that rests has seen since it was armed."""
+    """What an order that waits has been through: since it was armed, or in its slices."""
 
     triggered: bool = False
     """Whether its trigger was met; a limit price may still keep it waiting."""
     best: Price | None = None
     """Of a trailing stop: the best price so far."""
+    slice: int = 1
+    """Of a schedule: the slice that is next or under way; one more than there are once all are over."""
+    begun_at: Millis | None = None
+    """When this slice's first attempt began."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -420,20 +464,49 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """From when on a worker should look at it; None once terminal."""
     deadline_at: Millis | None
     attempt: int = 0
+    """Of the order, or of its present slice."""
     worker: str | None = None
     cancel_requested: bool = False
     route: Route | None = None
     tx: SignedTx | None = None
     """The one live transaction; None unless submitted."""
     fill: Fill | None = None
+    """What the chain has swapped for it: all of it together, and the signature and slot of the latest swap."""
     problem: Problem | None = None
-    """Why the last attempt, or the order, did not work."""
+    """Why the last attempt, slice, or the order, did not work."""
     standing: Standing | None = None
-    """None unless it has ever rested."""
+    """None unless it has ever rested, or begun a slice."""
 
     @property
     def is_terminal(self) -> bool:
         return self.status in TERMINAL
+
+    @property
+    def slice(self) -> int:
+        """The slice that is next or under way, from 1 on."""
+        return 1 if self.standing is None else self.standing.slice
+
+    @property
+    def filled_in(self) -> Atoms:
+        return Atoms(0) if self.fill is None else self.fill.amount_in
+
+    @property
+    def filled_out(self) -> Atoms:
+        return Atoms(0) if self.fill is None else self.fill.amount_out
+
+    @property
+    def part(self) -> Intent:
+        """What its next transaction is to swap: all that was asked for, or its slice of it."""
+        schedule = self.intent.schedule
+        if schedule is None:
+            return self.intent
+        return msgspec.structs.replace(self.intent, amount=_slice_amount(self, schedule))
+
+
+def _slice_amount(order: Order, schedule: Schedule) -> Atoms:
+    if order.intent.type is OrderType.DCA:
+        return schedule.fixed(order.intent.amount, order.slice)
+    return schedule.even(order.intent.amount - order.filled_in, order.slice)
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -488,15 +561,15 @@ def _apply(order: Order, event: Event) -> Order:
         case Armed() | Trailed() | Amended() | Triggered() | Slipped():
             return _rested(order, event)
         case Started(worker=worker):
-            return change(order, worker=worker, attempt=order.attempt + 1, route=None)
+            return change(order, worker=worker, attempt=order.attempt + 1, route=None, standing=_begun(order))
         case Reclaimed(worker=worker):
             return change(order, worker=worker)
         case Routed(route=route):
             return change(order, route=route)
         case Signed(tx=tx):
             return change(order, tx=tx)
-        case Landed(fill=fill):
-            return change(order, worker=None, due_at=None, tx=None, fill=fill, problem=None)
+        case Landed() | SliceLanded() | SliceSkipped():
+            return _settled(order, event)
         case Reverted() | Lapsed() | Aborted():
             due_at = _retry_at(order, event.retry_at)
             return change(order, worker=None, due_at=due_at, tx=None, problem=event.problem)
@@ -525,11 +598,50 @@ def _rested(order: Order, event: Armed | Trailed | Amended | Triggered | Slipped
             return change(amended, due_at=_rest_until(amended))
         case Triggered():
             return change(order, standing=change(standing, triggered=True))
-        case Slipped():
-            attempt = order.attempt - 1
-            return change(order, worker=None, due_at=_rest_until(order), attempt=attempt, standing=standing)
+        case Slipped(retry_at=retry_at):
+            due_at = _rest_until(order) if retry_at is None else _retry_at(order, retry_at)
+            return change(order, worker=None, due_at=due_at, attempt=order.attempt - 1, standing=standing)
         case _:
             assert_never(event)
+
+
+def _begun(order: Order) -> Standing | None:
+    """The standing after a start: of a schedule it tells when the slice was begun."""
+    if order.intent.schedule is None:
+        return order.standing
+    standing = order.standing or Standing()
+    return standing if standing.begun_at else msgspec.structs.replace(standing, begun_at=order.updated_at)
+
+
+def _settled(order: Order, event: Landed | SliceLanded | SliceSkipped) -> Order:
+    change = msgspec.structs.replace
+    if isinstance(event, SliceSkipped):
+        return _sliced(change(order, problem=event.problem))
+    filled = change(order, worker=None, due_at=None, tx=None, fill=_together(order.fill, event.fill), problem=None)
+    return filled if isinstance(event, Landed) else _sliced(filled)
+
+
+def _sliced(order: Order) -> Order:
+    """After a slice, however it ended: the next one's turn comes at its time."""
+    due_at = _retry_at(order, slice_over_at(order))
+    standing = Standing(slice=order.slice + 1)
+    return msgspec.structs.replace(order, worker=None, due_at=due_at, attempt=0, standing=standing)
+
+
+def slice_over_at(order: Order) -> Millis:
+    """When the slice after this one is due."""
+    schedule, standing = order.intent.schedule, order.standing
+    if schedule is None:
+        return order.updated_at
+    begun_at = standing.begun_at if standing is not None else None
+    return schedule.over_at(order.id, order.created_at, order.slice, begun_at or order.updated_at)
+
+
+def _together(fill: Fill | None, more: Fill) -> Fill:
+    if fill is None:
+        return more
+    amount_in, amount_out = Atoms(fill.amount_in + more.amount_in), Atoms(fill.amount_out + more.amount_out)
+    return msgspec.structs.replace(more, amount_in=amount_in, amount_out=amount_out)
 
 
 def _rest_until(order: Order) -> Millis:
@@ -574,7 +686,7 @@ class LandTx(msgspec.Struct, frozen=True):
 class Conclude(msgspec.Struct, frozen=True):
     """Nothing outside has to happen: record this event."""
 
-    event: Canceled | Expired | Failed
+    event: Canceled | Expired | Failed | SliceSkipped
 
 
 class Rest(msgspec.Struct, frozen=True):
@@ -590,7 +702,8 @@ def next_step(order: Order, now: Millis, policy: Policy) -> Step:
     """What to do for this order now, whoever holds it and whatever happened before."""
     match order.status:
         case Status.OPEN:
-            return Rest(order.due_at)
+            closing = None if order.intent.schedule is None else _closing(order, order.intent.schedule, now)
+            return Conclude(closing) if closing else Rest(order.due_at)
         case Status.CONFIRMED | Status.FAILED | Status.CANCELED | Status.EXPIRED:
             return Rest(None)
         case Status.SUBMITTED:
@@ -603,19 +716,47 @@ def next_step(order: Order, now: Millis, policy: Policy) -> Step:
             assert_never(order.status)
 
 
-def _ending(order: Order, now: Millis, policy: Policy) -> Canceled | Expired | Failed | None:
-    """The end of an order of which no transaction is alive, if it should end."""
+def _closing(order: Order, schedule: Schedule, now: Millis) -> Canceled | Expired | Failed | None:
+    """The end of an order between two slices, if it should end. Whatever was filled stays."""
+    if order.cancel_requested:
+        return Canceled()
+    if order.slice > schedule.slices:
+        return Failed(problem=_shortfall(order))
+    if order.deadline_at is not None and now >= order.deadline_at:
+        return Expired(problem=_out_of_time(order))
+    return None
+
+
+def _shortfall(order: Order) -> Problem:
+    """All slices are over, and not all was swapped: some were skipped."""
+    why = "" if order.problem is None else f"; the last slice: {order.problem.detail}"
+    if order.fill is None:
+        return order.problem or Problem(Code.ORDER_PARTLY_FILLED, "no slice was swapped")
+    return Problem(Code.ORDER_PARTLY_FILLED, f"slices were skipped, and their part was not swapped{why}")
+
+
+def _out_of_time(order: Order) -> Problem:
+    if order.intent.schedule is not None:
+        return Problem(Code.EXECUTION_DEADLINE, "its time passed before the whole amount was swapped")
+    if order.status is Status.OPEN:
+        return Problem(Code.EXECUTION_DEADLINE, "its time passed while it waited for the market")
+    return Problem(Code.EXECUTION_DEADLINE, "the deadline passed before a swap was signed")
+
+
+def _ending(order: Order, now: Millis, policy: Policy) -> Canceled | Expired | Failed | SliceSkipped | None:
+    """The end of an order, or of its slice, of which no transaction is alive, if it should end."""
+    over = Failed if order.intent.schedule is None else SliceSkipped
     if order.cancel_requested:
         return Canceled()
     if order.status is Status.PENDING and order.problem is not None and order.intent.is_immediate:
         return Canceled(problem=order.problem)
     spent = order.attempt >= policy.attempts_max
     if order.status is Status.PENDING and order.problem is not None and (spent or not order.problem.retryable):
-        return Failed(problem=order.problem)
+        return over(problem=order.problem)
     if order.attempt > policy.attempts_max:  # the limit was lowered while the order waited
-        return Failed(problem=order.problem or Problem(Code.ENGINE_INTERNAL, "attempts spent"))
+        return over(problem=order.problem or Problem(Code.ENGINE_INTERNAL, "attempts spent"))
     if order.deadline_at is not None and now >= order.deadline_at:
-        return Expired(problem=Problem(Code.EXECUTION_DEADLINE, "the deadline passed before a swap was signed"))
+        return Expired(problem=_out_of_time(order))
     return None
 
 
@@ -629,17 +770,29 @@ def _onward(order: Order, now: Millis, policy: Policy) -> Step:
 
 
 def advance(order: Order, event: Event, now: Millis, policy: Policy) -> list[Recorded]:
-    """The event, and the conclusion that follows from it at once if there is one: stored together."""
+    """The event, and the conclusions that follow from it at once if there are any: stored together."""
     after = transition(order, event, now)
     recorded = [Recorded(after, event)]
-    step = next_step(after, now, policy)
-    if isinstance(step, Conclude):
-        recorded.append(Recorded(transition(after, step.event, now), step.event))
+    while isinstance(step := next_step(after, now, policy), Conclude):  # of the last slice, and then of the order
+        after = transition(after, step.event, now)
+        recorded.append(Recorded(after, step.event))
     return recorded
 
 
-def miss(order: Order, quotes: tuple[Quote, ...]) -> Slipped | Canceled:
+def landed(order: Order, fill: Fill) -> Landed | SliceLanded:
+    """What it means for an order that its transaction landed: all of it is swapped, or a slice."""
+    is_whole = order.intent.schedule is None or order.filled_in + fill.amount_in >= order.intent.amount
+    return Landed(fill=fill) if is_whole else SliceLanded(fill=fill)
+
+
+def miss(order: Order, quotes: tuple[Quote, ...], now: Millis) -> Slipped | SliceSkipped | Canceled:
     """What it means for an order that its limit price cannot be had now."""
+    if order.intent.schedule is not None:
+        retry_at = Millis(now + order.intent.schedule.look_ms)
+        if retry_at < slice_over_at(order):
+            return Slipped(quotes=quotes, retry_at=retry_at)
+        why = "the limit price could not be had until the next slice was due"
+        return SliceSkipped(problem=Problem(Code.ORDER_LIMIT_NOT_MET, why))
     if order.intent.rests:
         return Slipped(quotes=quotes)
     return Canceled(problem=Problem(Code.ORDER_LIMIT_NOT_MET, "the limit price could not be had at once"))
@@ -648,21 +801,29 @@ def miss(order: Order, quotes: tuple[Quote, ...]) -> Slipped | Canceled:
 def claim(order: Order, worker: str, at: Millis) -> Recorded:
     """What a worker that takes a due order up begins with: a new attempt, or the one that was left behind.
 
-    An order that rests needs no worker: it is armed when it is new, and expires when its time has come.
+    An order that rests needs no worker: it is armed when it is new, and expires when its time has come. One with a
+    schedule rests between its slices until the next is due.
     """
     event: Event
     match order.status:
         case Status.PENDING:
             event = Armed() if order.intent.rests and order.standing is None else Started(worker=worker)
         case Status.OPEN:
-            event = Expired(problem=Problem(Code.EXECUTION_DEADLINE, "its time passed while it waited for the market"))
+            has_time = order.deadline_at is None or at < order.deadline_at
+            continues = order.intent.schedule is not None and has_time
+            event = Started(worker=worker) if continues else Expired(problem=_out_of_time(order))
         case _:
             event = Reclaimed(worker=worker)
     return Recorded(transition(order, event, at), event)
 
 
 def amend(order: Order, intent: Intent, at: Millis) -> Recorded:
-    """The event by which an order that rests becomes this intent. Raises ORDER_NOT_OPEN for any other."""
+    """The event by which an order that rests becomes this intent. Raises ORDER_NOT_OPEN for any other.
+
+    One with a schedule has bought or sold by it already: it cannot become another.
+    """
+    if order.intent.schedule is not None:
+        raise FillwrightError(Code.ORDER_NOT_OPEN, "an order with a schedule cannot be amended; cancel it instead")
     if order.status is not Status.OPEN:
         raise FillwrightError(Code.ORDER_NOT_OPEN, f"the order is {order.status}; only one that rests can be amended")
     event = Amended(intent=intent)

@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 
 from fillwright.errors import Problem
-from fillwright.order import Aborted, Event, Expired, Failed, Lapsed, Order, Recorded, Reverted, Status
+from fillwright.order import Aborted, Event, Expired, Failed, Lapsed, Order, Recorded, Reverted, SliceSkipped, Status
 from fillwright.units import Millis, OrderId
 
 TRACEPARENT: Final[ContextVar[str | None]] = ContextVar("traceparent", default=None)
@@ -180,7 +180,7 @@ def _outcome(order: Order) -> dict[str, str | int]:
     if order.route is not None and order.status is not Status.PENDING:  # a pause has no route any more
         outcome["fillwright.venue"] = order.route.venue
         outcome["fillwright.legs"] = len(order.route.legs)
-    made = order.fill or order.tx
+    made = order.tx or order.fill
     if made is not None:
         outcome["fillwright.signature"] = made.signature
     return outcome
@@ -190,7 +190,7 @@ def _problem_of(event: Event) -> Problem | None:
     match event:
         case Aborted(problem=problem) | Reverted(problem=problem) | Lapsed(problem=problem):
             return problem
-        case Expired(problem=problem) | Failed(problem=problem):
+        case Expired(problem=problem) | Failed(problem=problem) | SliceSkipped(problem=problem):
             return problem
         case _:
             return None

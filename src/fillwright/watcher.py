@@ -63,7 +63,8 @@ class Watcher:
             after: OrderId | None = None
             while page := await self._store.resting(after, _PAGE):
                 for order in page:
-                    self._index.put(order)
+                    if order.intent.rests:  # what has a schedule is woken by its time
+                        self._index.put(order)
                 after = page[-1].id
             self._place = place
         while entries := await self._store.log(self._place, _PAGE, resting=True):

@@ -216,7 +216,7 @@ _COPY = (
     " ORDER BY order_id DESC LIMIT 1"
 )
 _OF_LAST = "order_id = (SELECT max(order_id) FROM ledger)"
-_OPENED = "status = 'submitted', filled_in = NULL, filled_out = NULL, due_at = 1, tx = x'7B7D'"
+_OPENED = "status = 'submitted', filled_in = NULL, filled_out = NULL, fill_hash = NULL, due_at = 1, tx = x'7B7D'"
 DOCTORED = {
     "the order is gone, its events are not": ("lost", "orders", f"DELETE FROM orders WHERE id = {_LAST}"),
     "all of it is gone, the chain knows it": (
@@ -263,6 +263,23 @@ DOCTORED = {
 }
 
 
+DOCTORED_SLICES = {
+    "the ledger has one more slice": ("settledTwice", "chain", _COPY),
+    "nobody signed one of its slices": (
+        "settledUnconfirmed",
+        "orders",
+        "UPDATE order_events SET tx_hash = NULL WHERE id = (SELECT min(id) FROM order_events WHERE event = 'signed')",
+    ),
+    "the chain has no such slice": (
+        "confirmedUnsettled",
+        "chain",
+        "DELETE FROM ledger WHERE id = (SELECT max(id) FROM ledger)",
+    ),
+    "it tells less than its slices": ("wrongFill", "orders", "UPDATE orders SET filled_out = filled_out - 1"),
+    "a slice swapped more": ("wrongFill", "chain", "UPDATE ledger SET amount_out = amount_out + 1 WHERE id = 1"),
+}
+
+
 class Later(SystemClock):
     """Ten minutes on, so that whatever lies about has lain long."""
 
@@ -288,10 +305,34 @@ def settled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def sliced(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The files of an engine that has settled one order in two slices and stopped."""
+    folder = tmp_path_factory.mktemp("sliced")
+
+    async def script() -> None:
+        async with serving(folder, policy=QUICK) as server:
+            schedule = {"slices": 2, "intervalSeconds": 1}
+            await server.post("/v1/orders", {**SELL, "type": "twap", "schedule": schedule})
+            await until(server, *TERMINAL)
+
+    run(script())
+    return folder
+
+
 @pytest.mark.parametrize("how", DOCTORED)
 def test_doctored_files_do_not_pass(settled: Path, tmp_path: Path, how: str) -> None:
-    name, file, script = DOCTORED[how]
-    for each in settled.glob("*.db*"):
+    doctor(settled, tmp_path, *DOCTORED[how])
+
+
+@pytest.mark.parametrize("how", DOCTORED_SLICES)
+def test_doctored_slices_do_not_pass(sliced: Path, tmp_path: Path, how: str) -> None:
+    doctor(sliced, tmp_path, *DOCTORED_SLICES[how])
+
+
+def doctor(intact: Path, tmp_path: Path, name: str, file: str, script: str) -> None:
+    """A doctored copy breaks this promise; the copy itself breaks none."""
+    for each in intact.glob("*.db*"):
         shutil.copy(each, tmp_path)
     assert audit_of(tmp_path).broken == 0
     with closing(sqlite3.connect(tmp_path / "orders.db")) as orders:

@@ -114,6 +114,17 @@ def in_database(sql: str) -> Doctor:
     return lambda connection, _, run: connection.fetch(sql, run.first)
 
 
+async def two_of_one_name(connection: asyncpg.Connection, _: object, run: Run) -> None:
+    """What the unique index forbids."""
+    await connection.execute("DROP INDEX orders_client_order_id")
+    for change in (
+        "UPDATE order_events SET payload = replace(payload::text, 'order-0', 'order-1')::json"
+        " WHERE order_id = $1 AND seq = 1",
+        "UPDATE orders SET client_order_id = 'order-1' WHERE id = $1",
+    ):
+        await connection.execute(change, run.first)
+
+
 def in_ledger(sql: str) -> Doctor:
     async def doctor(_: object, file: sqlite3.Connection, run: Run) -> None:
         assert file.execute(sql, {"id": run.first}).rowcount == 1
@@ -122,7 +133,8 @@ def in_ledger(sql: str) -> Doctor:
 
 
 CONFIRMED_AS: Final = (
-    "UPDATE orders SET filled_in = NULL, filled_out = NULL, fill_slot = NULL, status = '{}' WHERE id = $1"
+    "UPDATE orders SET filled_in = NULL, filled_out = NULL, fill_slot = NULL, fill_hash = NULL, status = '{}'"
+    " WHERE id = $1"
 )
 COPY: Final = (
     "INSERT INTO ledger (signature, order_id, attempt, slot, amount_in, amount_out, limit_atoms, problem)"
@@ -183,13 +195,7 @@ DOCTORED: Final[dict[str, tuple[Doctor, str]]] = {
         "I10",
     ),
     "less than the limit": (in_database("UPDATE orders SET filled_out = 1 WHERE id = $1"), "I6"),
-    "two orders with one client id": (
-        in_database(
-            "WITH i AS (SELECT 1) UPDATE order_events SET payload = replace(payload::text, 'order-0', 'order-1')::json"
-            " WHERE order_id = $1 AND seq = 1"
-        ),
-        "I7",
-    ),
+    "two orders with one client id": (two_of_one_name, "I7"),
     "a key that names another order": (
         in_database("UPDATE idempotency_keys SET order_id = 'other' WHERE order_id = $1"),
         "I7",

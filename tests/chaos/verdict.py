@@ -218,7 +218,7 @@ def _judge_fill(findings: Findings, order: Order, fill: Fill, line: Line, states
     if told != (line.signature, line.slot, line.amount_in, line.amount_out):
         findings.violate("I5", f"{order.id} tells {fill}, the ledger {line}")
     limits = [state.event.tx.limit for state in states if isinstance(state.event, Signed)]
-    if limits and not within(order, Atoms(fill.amount_in), Atoms(fill.amount_out), limits[-1]):
+    if limits and not within(order, order.intent.amount, Atoms(fill.amount_in), Atoms(fill.amount_out), limits[-1]):
         findings.violate("I6", f"{fill} of {order.id} is not within {limits[-1]}")
 
 

@@ -40,6 +40,8 @@ from fillwright.order import (
     Side,
     Signed,
     SignedTx,
+    SliceLanded,
+    SliceSkipped,
     Slipped,
     Stamped,
     Started,
@@ -48,9 +50,11 @@ from fillwright.order import (
     Trailed,
     Triggered,
     accept,
+    landed,
     transition,
 )
 from fillwright.ports import NewOrder
+from fillwright.schedule import Schedule
 from fillwright.units import Atoms, Bps, Millis, Mint, OrderId, Price, Signature, Token
 
 SOL: Final = Token("SOL", Mint("So11111111111111111111111111111111111111112"), 9)
@@ -61,6 +65,8 @@ PASSING: Final = Problem(Code.VENUE_TIMEOUT, "meteora did not answer in time")
 PRICE: Final = Price(197, 2_000)
 """98.5 USDC for a SOL."""
 HOPELESS: Final = Problem(Code.POOL_REFUSED, "pool is frozen")
+SCHEDULE: Final = Schedule(slices=3, interval_ms=Millis(2_000), jitter_pct=20)
+TWAP: Final[dict[str, Any]] = {"type": OrderType.TWAP, "schedule": SCHEDULE}
 EVENT_TYPES: Final[tuple[type, ...]] = get_args(Event)
 
 
@@ -131,8 +137,9 @@ def new_order(first: Recorded, *, key: str | None = None, fingerprint: bytes = b
 
 def route_of(order: Order, *, found_at: int = NOW) -> Route:
     exact_in = order.intent.mode is Mode.EXACT_IN
-    amount_in = order.intent.amount if exact_in else Atoms(order.intent.amount + 7)
-    amount_out = Atoms(order.intent.amount + 9) if exact_in else order.intent.amount
+    amount = order.part.amount
+    amount_in = amount if exact_in else Atoms(amount + 7)
+    amount_out = Atoms(amount + 9) if exact_in else amount
     leg = Leg(
         venue="raydium",
         pool="pool-1",
@@ -170,10 +177,10 @@ def tx_of(order: Order) -> SignedTx:
 
 
 def fill_of(order: Order) -> Fill:
-    """Just within the order: all that was asked and no atom more."""
+    """Just within the order, or its slice: all that was asked and no atom more."""
     signature = order.tx.signature if order.tx else Signature(f"sig-{order.id}")
     exact_in = order.intent.mode is Mode.EXACT_IN
-    amount = order.intent.amount
+    amount = order.part.amount
     return Fill(
         signature=signature,
         slot=5_009,
@@ -199,6 +206,8 @@ def event_of(
         Routed: Routed(route=route_of(order, found_at=at)),
         Signed: Signed(tx=tx_of(order)),
         Landed: Landed(fill=fill_of(order)),
+        SliceLanded: SliceLanded(fill=fill_of(order)),
+        SliceSkipped: SliceSkipped(problem=problem),
         Reverted: Reverted(signature=signature, slot=5_009, problem=problem, retry_at=Millis(retry_at)),
         Lapsed: Lapsed(signature=signature, height=1_151, problem=problem, retry_at=Millis(retry_at)),
         Aborted: Aborted(problem=problem, retry_at=Millis(retry_at)),
@@ -250,6 +259,14 @@ def stamped(recorded: Iterable[Recorded]) -> list[Stamped]:
 
 # --- random walks -----------------------------------------------------------------------------------------
 
+
+def _scheduled(intent: Intent) -> Intent:
+    if intent.type not in (OrderType.TWAP, OrderType.DCA):
+        return intent
+    amount = max(intent.amount, Atoms(SCHEDULE.slices))
+    return msgspec.structs.replace(intent, schedule=SCHEDULE, mode=Mode.EXACT_IN, amount=amount)
+
+
 INTENTS: Final = st.builds(
     intent_of,
     side=st.sampled_from(Side),
@@ -266,7 +283,18 @@ INTENTS: Final = st.builds(
     trail_bps=st.none() | st.integers(1, 5_000),
     time_in_force=st.sampled_from(TimeInForce),
     expire_at=st.none() | st.integers(NOW, NOW + 20_000),
-)
+).map(_scheduled)
+
+
+def can_happen(order: Order, kind: type) -> bool:
+    """Whether an order of this intent meets such an event, where the table allows it."""
+    if kind is Landed or kind is SliceLanded:
+        return type(landed(order, fill_of(order))) is kind
+    if order.intent.schedule is None:
+        return kind is not SliceSkipped and (order.status is not Status.OPEN or kind not in (Started, Failed))
+    if order.status is Status.OPEN and kind is Started:
+        return order.slice <= order.intent.schedule.slices
+    return kind not in (Armed, Trailed, Amended, Triggered)
 
 
 @st.composite
@@ -276,7 +304,7 @@ def walks(draw: st.DrawFn, *, order_id: str = "o-1", account: str = "alice", len
     recorded = [accept(OrderId(order_id), account, event, NOW)]
     for _ in range(draw(st.integers(0, length_max))):
         order = recorded[-1].order
-        kinds = [kind for status, kind in TRANSITIONS if status is order.status]
+        kinds = [kind for status, kind in TRANSITIONS if status is order.status and can_happen(order, kind)]
         if not kinds:
             break
         at = Millis(order.updated_at + draw(st.integers(-500, 5_000)))

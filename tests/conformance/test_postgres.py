@@ -104,10 +104,12 @@ async def test_processes_that_race_for_the_same_names_make_one_order_each(rig: P
         (store_module._DUE, "(due_at <= "),
         (store_module._BACKLOG, "(due_at <= "),
         (store_module._FIRED, "(fires_at <= "),
-        (store_module._LOG, "(ROW(txid, id) > ROW("),
+        (store_module._LOG_OF_ALL, "(ROW(txid, id) > ROW("),
+        (store_module._LOG_OF_RESTING, "(ROW(txid, id) > ROW("),
+        (store_module._RESTING, "(id > "),
         (store_module._LOG_END, "(txid < "),
     ],
-    ids=["find", "claim", "move", "due", "backlog", "fired", "log", "log end"],
+    ids=["find", "claim", "move", "due", "backlog", "fired", "log", "log of resting", "resting", "log end"],
 )
 @in_loop
 async def test_a_plan_made_on_empty_tables_is_good_for_full_ones(
@@ -296,6 +298,17 @@ async def test_a_schema_that_this_version_does_not_know_is_refused(rig: Postgres
             await PostgresStore.open(rig.url, lease_s=LEASE_S)
         assert refused.value.code is Code.CONFIG_INVALID
         assert await sql.fetch("SELECT * FROM schema_migrations") == before
+
+
+@in_loop
+async def test_a_process_of_the_version_before_slices_may_confirm_orders_beside_this_one(rig: PostgresRig) -> None:
+    async with rig.open() as store, rig.sql() as sql:
+        life = way_to(Status.CONFIRMED, accepted())
+        await store.create(new_order(life[0]))
+        for before, after in pairwise(life):
+            await store.record(before.order, [after])
+        await sql.execute("UPDATE orders SET fill_hash = NULL")  # as that one writes it
+        assert await store.get("alice", life[-1].order.id) == life[-1].order
 
 
 @in_loop

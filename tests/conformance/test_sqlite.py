@@ -12,15 +12,18 @@ from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from fillwright.adapters.sqlite import SqliteStore
 from fillwright.errors import Code, FillwrightError
+from fillwright.order import Status
 from fillwright.ports import Page, Stored
 from tests.conformance.rigs import SqliteRig, in_loop
-from tests.conformance.samples import HandClock, accepted, new_order
+from tests.conformance.samples import HandClock, accepted, new_order, stamped, way_to
 
 _DIES_AFTER_THE_ANSWER = """
 import asyncio, os, signal, sys
@@ -83,6 +86,39 @@ def test_a_file_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> 
     assert refused.value.code is Code.CONFIG_INVALID
     with closing(sqlite3.connect(path)) as file:
         assert file.execute("PRAGMA user_version").fetchone() == (999,)
+
+
+@in_loop
+async def test_a_file_from_before_slices_is_brought_up_to_date_with_all_that_is_in_it(
+    rig: SqliteRig, tmp_path: Path
+) -> None:
+    lives = [way_to(status, accepted(f"o-{status}")) for status in Status if status is not Status.OPEN]
+    async with rig.open() as store:
+        for life in lives:
+            await store.create(new_order(life[0], key=f"k-{life[0].order.id}"))
+            for before, after in pairwise(life):
+                await store.record(before.order, [after])
+    older = tmp_path / "older.db"
+    scripts = resources.files("fillwright") / "migrations" / "sqlite"
+    with closing(sqlite3.connect(older, isolation_level=None)) as file:
+        for number in ("0001_orders", "0002_keys", "0003_switches", "0005_resting"):
+            file.executescript((scripts / f"{number}.sql").read_text())
+        file.execute("PRAGMA user_version = 5")
+        file.execute("ATTACH ? AS newer", (str(rig.path),))
+        for table in ("orders", "order_events", "idempotency_keys"):
+            columns = ", ".join(row[1] for row in file.execute(f"PRAGMA main.table_info({table})"))
+            file.execute(f"INSERT INTO main.{table} ({columns}) SELECT {columns} FROM newer.{table}")
+    store = SqliteStore(older, HandClock(), lease_s=10)
+    for life in lives:
+        order = life[-1].order
+        assert await store.get("alice", order.id) == order
+        assert await store.history("alice", order.id) == stamped(life)
+        assert await store.get_by_key("alice", f"k-{order.id}") == order
+    signed = store._writer.execute("SELECT tx_hash FROM order_events WHERE event = 'signed'").fetchall()
+    assert len(signed) == 2
+    assert None not in {row[0] for row in signed}
+    assert store._writer.execute("PRAGMA foreign_key_check").fetchall() == []
+    store.close()
 
 
 def test_processes_that_open_a_new_file_at_once_all_work(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from fillwright.order import (
     Armed,
     Canceled,
     Expired,
+    Failed,
     Landed,
     Lapsed,
     Mode,
@@ -29,6 +30,7 @@ from fillwright.order import (
     Routed,
     Side,
     Signed,
+    SliceLanded,
     Slipped,
     Started,
     Status,
@@ -47,6 +49,7 @@ from tests.conformance.samples import (
     PASSING,
     PRICE,
     SOL,
+    TWAP,
     USDC,
     accepted,
     event_of,
@@ -860,6 +863,86 @@ async def test_the_log_of_resting_orders_leaves_all_others_out(stores: StoreRig)
         assert told == [each for each in whole if each.order_id == "o-2"]
         assert [each.status for each in told] == ["pending", "open", "open", "pending", "routing", "open"]
         assert await store.log(told[2].place, 2, resting=True) == told[3:5]
+
+
+# --- orders in slices ---------------------------------------------------------------------------------------
+
+SLICE: Final = (Started, Routed, Signed, SliceLanded)
+
+
+@in_loop
+async def test_between_slices_an_order_is_due_when_the_next_one_is_and_its_claim_starts_that(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        order = await keep(store, walked(accepted(at=stores.now(), **TWAP), SLICE))
+        assert (order.status, order.slice, order.worker) == (Status.OPEN, 2, None)
+        assert await store.get("alice", order.id) == order
+        assert (await store.due("w-1", 10), await store.claim([order.id], "w-1")) == ([], [])
+        await stores.pass_time(5)
+        assert await store.due("w-1", 10) == [order.id]
+        (started,) = await store.claim([order.id], "w-1")
+        assert started.event == Started(worker="w-1")
+        assert (started.order.attempt, started.order.slice, started.order.fill) == (1, 2, order.fill)
+        assert await store.get("alice", order.id) == started.order
+
+
+@pytest.mark.parametrize("end", [Canceled, Expired, Failed])
+@in_loop
+async def test_what_was_filled_stays_however_the_order_ends(stores: StoreRig, end: type) -> None:
+    async with stores.open() as store:
+        order = await keep(store, walked(accepted(**TWAP), [*SLICE, *SLICE, end]))
+        assert (order.is_terminal, order.filled_in, order.filled_out) == (True, 1_000_000_000, 198)
+        assert await store.get("alice", order.id) == order
+
+
+@in_loop
+async def test_while_a_slice_is_in_flight_both_its_signature_and_the_latest_fill_s_are_kept(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        order = await keep(store, walked(accepted(**TWAP), [*SLICE, Started, Routed, Signed]))
+        assert order.tx is not None
+        assert order.fill is not None
+        assert order.tx.signature != order.fill.signature
+        assert await store.get("alice", order.id) == order
+
+
+@pytest.mark.parametrize(
+    ("kinds", "wrong"),
+    [
+        ([*SLICE, *SLICE], {"amount_in": 1_500_000_001}),  # more than the whole amount
+        ([*SLICE, *SLICE, Started, Routed, Signed, Landed], {"amount_in": 1_499_999_999}),  # confirmed by less
+    ],
+)
+@in_loop
+async def test_slices_that_do_not_add_up_are_refused(
+    stores: StoreRig, kinds: list[type], wrong: dict[str, int]
+) -> None:
+    """Σ fills ≤ amount, and all of it once confirmed."""
+    async with stores.open() as store:
+        life = walked(accepted(**TWAP), kinds)
+        before = await keep(store, life[:-1])
+        after = life[-1].order
+        assert after.fill is not None
+        with pytest.raises(FillwrightError):
+            await store.record(before, [Recorded(change(after, fill=change(after.fill, **wrong)), life[-1].event)])
+        assert await store.get("alice", before.id) == before
+        await store.record(before, [life[-1]])
+
+
+@in_loop
+async def test_no_slice_may_have_the_signature_of_another(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        life = walked(accepted(**TWAP), [*SLICE, Started, Routed])
+        order = await keep(store, life)
+        (first,) = [each.event for each in life if isinstance(each.event, Signed)]
+        with pytest.raises(FillwrightError):
+            await store.record(order, [Recorded(transition(order, first, NOW), first)])
+        assert await store.get("alice", order.id) == order
+
+
+@in_loop
+async def test_orders_in_slices_are_not_in_the_log_of_those_that_wait_for_the_market(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        await keep(store, walked(accepted(**TWAP), SLICE))
+        assert await store.log(Place(0, 0), 100, resting=True) == []
 
 
 # --- the log of all events ----------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -16,13 +17,26 @@ from fillwright.adapters.sim.market import HUBS
 from fillwright.adapters.sqlite import SqliteStore
 from fillwright.errors import Code, FillwrightError
 from fillwright.executor import Executor
-from fillwright.order import Leg, Mode, Order, Reclaimed, Recorded, SignedTx, Started, Status
+from fillwright.order import (
+    Leg,
+    Mode,
+    Order,
+    Reclaimed,
+    Recorded,
+    Routed,
+    Signed,
+    SignedTx,
+    SliceLanded,
+    Started,
+    Status,
+    transition,
+)
 from fillwright.policy import Policy
 from fillwright.ports import Chain, Instruction, Queue, Sighting, Snapshot, Venue
-from fillwright.units import Atoms, Bps, Mint, OrderId, Signature
+from fillwright.units import ATOMS_MAX, Atoms, Bps, Mint, OrderId, Signature
 from fillwright.wire.frames import news_of
 from fillwright.worker import Failure, Worker
-from tests.conformance.samples import LoopClock, accepted, new_order
+from tests.conformance.samples import TWAP, LoopClock, accepted, fill_of, new_order, walked
 from tests.simulation.loop import SimLoop, run
 
 SLOW = Preset(quote_ms=(100, 200), execute_ms=(2_000, 3_000))
@@ -211,6 +225,31 @@ def test_no_more_orders_run_at_once_than_allowed_and_as_many_as_allowed_do(simul
         await plant.until_ended(ids)
         await stopped(worker, running)
         assert most == POLICY.concurrency
+
+    simulation.run(scenario)
+
+
+def test_a_slice_is_not_signed_whose_fill_could_not_be_stored_beside_the_others(simulation: Simulation) -> None:
+    """Each amount is at most 2^63-1, and so is their sum."""
+
+    async def scenario(plant: Plant) -> None:
+        life = walked(accepted(at=plant.clock.now(), **TWAP), [Started, Routed, Signed])
+        held = life[-1].order
+        assert held.tx is not None
+        fill = msgspec.structs.replace(fill_of(held), amount_out=Atoms(ATOMS_MAX - 1_000))
+        life.append(Recorded(transition(held, SliceLanded(fill=fill), held.updated_at), SliceLanded(fill=fill)))
+        await plant.store.create(new_order(life[0]))
+        for before, after in pairwise(life):
+            await plant.store.record(before.order, [after])
+        worker = plant.worker("w-1")
+        working = asyncio.create_task(worker.run())
+        await plant.until_ended([held.id])
+        worker.stop()
+        await working
+        order = await plant.order(held.id)
+        assert (order.status, order.filled_out) == (Status.FAILED, ATOMS_MAX - 1_000)
+        assert plant.chain.settlements() == []
+        assert plant.failures == []
 
     simulation.run(scenario)
 

@@ -22,6 +22,8 @@ from fillwright.order import (
     Reclaimed,
     Recorded,
     SignedTx,
+    SliceLanded,
+    SliceSkipped,
     Slipped,
     Trailed,
     Triggered,
@@ -45,6 +47,8 @@ _COUNTED: Final = {
     Triggered: "triggered",
     Trailed: "trailed",
     Slipped: "slips",
+    SliceLanded: "slices",
+    SliceSkipped: "skipped",
 }
 
 

@@ -46,7 +46,7 @@ class AskEveryone(Watcher):
         while page := await self._store.resting(opened[-1].id if opened else None, 50):
             opened += page
         concerned = []
-        for order in opened:
+        for order in (order for order in opened if order.intent.rests):
             asked = probe(swap_of(order.intent), float(order.intent.amount))
             prices = self._executor.prices(asked, await self._executor.offers_for(asked))
             if _concerns(order, prices):

@@ -33,6 +33,8 @@ from fillwright.order import (
     Side,
     Signed,
     SignedTx,
+    SliceLanded,
+    SliceSkipped,
     Slipped,
     Started,
     Status,
@@ -81,21 +83,28 @@ def objections(known: Knowledge, by: str, states: Sequence[Recorded], recorded: 
         case Started() | Reclaimed():
             yield from _on_claim(known, before, order, event)
         case Routed():
-            yield from _on_route(order)
+            yield from _on_route(order, part_of(states))
         case Triggered() | Trailed() | Expired() | Slipped():
             yield from _on_rest(known, before, order, event)
         case Signed(tx=tx):
             known.signed.setdefault(order.id, []).append(tx)
             yield from _on_signature(known, before, tx)
             yield from _on_haste(known, states[-1], order)
+            yield from _on_slices(states, order)
         case Lapsed() | Reverted():
             yield from _on_failure(known, order, event)
-        case Landed(fill=fill):
-            yield from _on_fill(known, before, fill)
+        case Landed(fill=fill) | SliceLanded(fill=fill):
+            yield from _on_fill(known, before, fill, part_of(states))
+            yield from _on_due(states, order)
+        case SliceSkipped():
+            if known.alive(order.id):
+                yield "I8", f"a slice of {order.id} was skipped, and its transaction can land"
+            yield from _on_due(states, order)
         case _:
             pass
+    yield from _on_total([*states, recorded])
     if order.status in TERMINAL and order.status is not Status.CONFIRMED:
-        yield from _on_no_fill(known, order)
+        yield from _on_no_fill(known, order, fills_of(states))
 
 
 def _on_claim(known: Knowledge, before: Order, order: Order, event: Started | Reclaimed) -> Iterator[Objection]:
@@ -106,7 +115,7 @@ def _on_claim(known: Knowledge, before: Order, order: Order, event: Started | Re
     if order.attempt > known.policy.attempts_max:
         yield "I4", f"attempt {order.attempt} of {order.id}"
     intent, standing = order.intent, order.standing
-    waits = intent.type is not OrderType.MARKET and intent.time_in_force not in _IMMEDIATE
+    waits = intent.type is not OrderType.MARKET and intent.schedule is None and intent.time_in_force not in _IMMEDIATE
     if waits and not (standing is not None and standing.triggered):
         yield "I6", f"{order.id} was started without its condition being met"
 
@@ -168,14 +177,68 @@ def _fraction(price: Price) -> Fraction:
     return Fraction(price.quote, price.base)
 
 
-def _on_route(order: Order) -> Iterator[Objection]:
+def fills_of(states: Sequence[Recorded]) -> list[Fill]:
+    return [each.event.fill for each in states if isinstance(each.event, Landed | SliceLanded)]
+
+
+def _slices_over(states: Sequence[Recorded]) -> int:
+    return sum(isinstance(each.event, SliceLanded | SliceSkipped) for each in states)
+
+
+def part_of(states: Sequence[Recorded]) -> int:
+    """What the order is to swap next, counted from what has happened: all of it, or its slice."""
+    intent = states[-1].order.intent
+    schedule = intent.schedule
+    if schedule is None:
+        return intent.amount
+    left = schedule.slices - _slices_over(states)
+    if intent.type is OrderType.TWAP:
+        return (intent.amount - sum(fill.amount_in for fill in fills_of(states))) // max(left, 1)
+    part = intent.amount // schedule.slices
+    return part + (intent.amount % schedule.slices if left == 1 else 0)
+
+
+def _on_slices(states: Sequence[Recorded], order: Order) -> Iterator[Objection]:
+    """No more slices are signed than were asked for, whatever became of them."""
+    schedule = order.intent.schedule
+    if schedule is not None and _slices_over(states) >= schedule.slices:
+        yield "I2", f"{order.id} has {schedule.slices} slices, and one more was signed"
+
+
+def _on_due(states: Sequence[Recorded], order: Order) -> Iterator[Objection]:
+    """The next slice is not due before its time."""
+    schedule = order.intent.schedule
+    if schedule is None or order.is_terminal:
+        return
+    over = _slices_over(states) + 1
+    jitter_ms = schedule.interval_ms * schedule.jitter_pct // 100
+    soonest = order.created_at + over * schedule.interval_ms - jitter_ms
+    if order.due_at is None or order.due_at < min(soonest, order.deadline_at or soonest):
+        yield "I6", f"slice {over + 1} of {order.id} is due at {order.due_at}, not before {soonest} was asked"
+
+
+def _on_total(states: Sequence[Recorded]) -> Iterator[Objection]:
+    """The order tells the sum of its fills, whatever has happened since, and is confirmed by nothing less than all."""
+    order, fills = states[-1].order, fills_of(states)
+    told = (order.filled_in, order.filled_out)
+    if told != (sum(fill.amount_in for fill in fills), sum(fill.amount_out for fill in fills)):
+        yield "I5", f"{order.id} tells {told}, it was filled by {fills}"
+    if order.intent.schedule is None:
+        return
+    if order.filled_in > order.intent.amount:
+        yield "I6", f"{order.id} was filled beyond its amount: {order.filled_in} of {order.intent.amount}"
+    if (order.status is Status.CONFIRMED) != (order.filled_in == order.intent.amount):
+        yield "I5", f"{order.id} is {order.status} with {order.filled_in} of {order.intent.amount} filled"
+
+
+def _on_route(order: Order, part: int) -> Iterator[Objection]:
     """It keeps to the venues, the amount and the price impact that were asked for."""
     intent, route = order.intent, order.route
     assert route is not None
     cap = intent.max_price_impact_bps
     fixed = route.amount_in if intent.mode is Mode.EXACT_IN else route.amount_out
     foreign = any(intent.venues and leg.venue not in intent.venues for leg in route.legs)
-    if foreign or not fixed == intent.amount == _fixed_end(intent, route):
+    if foreign or not fixed == part == _fixed_end(intent, route):
         yield "I6", f"the route of {order.id} is not within what was asked: {route}"
     if route.amount_out < _demanded(intent, route.amount_in):
         yield "I6", f"the route of {order.id} is worse than its limit price {intent.limit}: {route}"
@@ -226,20 +289,23 @@ def _on_failure(known: Knowledge, order: Order, event: Lapsed | Reverted) -> Ite
         yield "I8", f"declared lapsed, but it landed or can: {event.signature} of {order.id}"
 
 
-def _on_fill(known: Knowledge, before: Order, fill: Fill) -> Iterator[Objection]:
+def _on_fill(known: Knowledge, before: Order, fill: Fill, part: int) -> Iterator[Objection]:
     """What the chain swapped, and within the limit."""
     truth = known.chain.truth(fill.signature)
     if truth != fill:
         yield "I5", f"{before.id} tells {fill}, the chain {truth}"
-    if not within(before, fill.amount_in, fill.amount_out, limit_of(before)):
+    if not within(before, part, fill.amount_in, fill.amount_out, limit_of(before)):
         yield "I6", f"{fill} is not within the limit {limit_of(before)} of {before.id}"
     if fill.amount_out < _demanded(before.intent, fill.amount_in):
         yield "I6", f"{fill} is worse than the limit price {before.intent.limit} of {before.id}"
 
 
-def _on_no_fill(known: Knowledge, order: Order) -> Iterator[Objection]:
-    """An order that ends without a fill has no transaction that landed, or still can."""
+def _on_no_fill(known: Knowledge, order: Order, fills: Sequence[Fill]) -> Iterator[Objection]:
+    """An order that ends otherwise has no transaction that landed, but those of its slices, or still can."""
+    landed = {fill.signature for fill in fills}
     for tx in known.signed.get(order.id, []):
+        if tx.signature in landed:
+            continue
         if known.chain.may_land(tx) or isinstance(known.chain.truth(tx.signature), Fill):
             yield "I8", f"{order.id} is {order.status}, but {tx.signature} landed or still can"
 
@@ -287,7 +353,8 @@ def _fixed_end(intent: Intent, route: Route) -> int:
     return sum(leg.amount_out for leg in route.legs if leg.mint_out == intent.token_out.mint)
 
 
-def within(order: Order, amount_in: int, amount_out: int, limit: int) -> bool:
+def within(order: Order, part: int, amount_in: int, amount_out: int, limit: int) -> bool:
+    """`part`: the amount that this swap fixes."""
     if order.intent.mode is Mode.EXACT_IN:
-        return amount_in == order.intent.amount and amount_out >= limit
-    return amount_out == order.intent.amount and amount_in <= limit
+        return amount_in == part and amount_out >= limit
+    return amount_out == part and amount_in <= limit

@@ -4,39 +4,40 @@ Decides: what must be true of a finished run, from the files alone. Must never: 
 """
 
 import sqlite3
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
 from fillwright.adapters.sim.chain import Settlement
 from fillwright.adapters.sqlite import _COLUMNS, _event_of, _order
-from fillwright.order import IllegalTransition, Order, Recorded, Signed, Stamped, Status, replay
+from fillwright.order import IllegalTransition, Landed, Order, Recorded, Signed, SliceLanded, Stamped, Status, replay
 from fillwright.units import Millis, OrderId
 from tests.simulation.faults import WorldChain
 from tests.simulation.invariants import Witness
-from tests.simulation.rules import within
+from tests.simulation.rules import part_of, within
 
 
 def judge(witness: Witness, chain: WorldChain, database: Path, acknowledged: Mapping[str, OrderId]) -> None:
     if not chain.quiet():
         witness.violate("harness", "something is still in flight")
     settlements = chain.settlements()
-    for order_id, times in Counter(line.order_id for line in settlements).items():
-        if times > 1:
-            witness.violate("I2", f"{order_id} was settled {times} times")
     orders, histories = _stored(database)
-    settled = {line.order_id: line for line in settlements}
+    settled: dict[OrderId, list[Settlement]] = {}
+    for line in settlements:
+        settled.setdefault(line.order_id, []).append(line)
+    for order_id, lines in settled.items():
+        schedule = orders[order_id].intent.schedule if order_id in orders else None
+        if len(lines) > (1 if schedule is None else schedule.slices):
+            witness.violate("I2", f"{order_id} was settled {len(lines)} times")
     for order_id in settled.keys() - orders.keys():
         witness.violate("I2", f"{order_id} was settled and is not stored")
     for name, order_id in acknowledged.items():
         if order_id not in orders:
             witness.violate("I1", f"{name} was acknowledged as {order_id}, which is not stored")
     for order_id, order in orders.items():
-        _judge_ending(witness, order, settled.get(order_id))
+        _judge_ending(witness, order, settled.get(order_id, []))
     for order_id, order in orders.items():
         states = _judge_history(witness, order, histories[order_id])
-        if order_id in settled:
-            _judge_amounts(witness, order, settled[order_id], states)
+        _judge_amounts(witness, order, settled.get(order_id, []), states)
 
 
 def _stored(database: Path) -> tuple[dict[OrderId, Order], dict[OrderId, list[Stamped]]]:
@@ -49,12 +50,14 @@ def _stored(database: Path) -> tuple[dict[OrderId, Order], dict[OrderId, list[St
     return orders, histories
 
 
-def _judge_ending(witness: Witness, order: Order, line: Settlement | None) -> None:
-    """Terminal, and confirmed exactly where the ledger has a settlement."""
+def _judge_ending(witness: Witness, order: Order, lines: list[Settlement]) -> None:
+    """Terminal, and confirmed exactly where the ledger has a settlement; with a schedule: of the whole amount."""
     if not order.is_terminal:
         witness.violate("I1", f"{order.id} is still {order.status}")
-    if (order.status is Status.CONFIRMED) != (line is not None):
-        witness.violate("I5" if line is None else "I8", f"{order.id} is {order.status}, the ledger has {line}")
+    swapped = sum(line.amount_in for line in lines)
+    is_whole = bool(lines) if order.intent.schedule is None else swapped == order.intent.amount
+    if (order.status is Status.CONFIRMED) != is_whole:
+        witness.violate("I8" if is_whole else "I5", f"{order.id} is {order.status}, the ledger has {lines}")
 
 
 def _judge_history(witness: Witness, order: Order, history: list[Stamped]) -> list[Recorded]:
@@ -74,15 +77,28 @@ def _judge_history(witness: Witness, order: Order, history: list[Stamped]) -> li
     return states
 
 
-def _judge_amounts(witness: Witness, order: Order, line: Settlement, states: list[Recorded]) -> None:
-    """What is told is what the ledger has, within the limit that was signed."""
-    fill = order.fill
-    if fill is None or (fill.signature, fill.amount_in, fill.amount_out) != (
-        line.signature,
-        line.amount_in,
-        line.amount_out,
+def _judge_amounts(witness: Witness, order: Order, lines: list[Settlement], states: list[Recorded]) -> None:
+    """Each settlement is told by one landing, within the limit that was signed, and all of them make the row."""
+    told = {
+        after.event.fill.signature: (after.event.fill, part_of(states[:nth]))
+        for nth, after in enumerate(states)
+        if isinstance(after.event, Landed | SliceLanded)
+    }
+    limits = {each.event.tx.signature: each.event.tx.limit for each in states if isinstance(each.event, Signed)}
+    for line in lines:
+        fill, part = told.pop(line.signature, (None, 0))
+        if fill is None:
+            witness.violate("I8", f"{order.id} does not tell of {line}")
+        elif (fill.amount_in, fill.amount_out) != (line.amount_in, line.amount_out):
+            witness.violate("I5", f"{order.id} tells {fill}, the ledger {line}")
+        elif limits.get(line.signature) != line.limit or not within(
+            order, part, line.amount_in, line.amount_out, line.limit
+        ):
+            witness.violate("I6", f"{line} is not within the limit that was signed for {order.id}, of {limits}")
+    if told:
+        witness.violate("I5", f"{order.id} tells of what the ledger does not have: {told}")
+    if (order.filled_in, order.filled_out) != (
+        sum(line.amount_in for line in lines),
+        sum(line.amount_out for line in lines),
     ):
-        witness.violate("I5", f"{order.id} tells {fill}, the ledger {line}")
-    limits = [each.event.tx.limit for each in states if isinstance(each.event, Signed)]
-    if line.limit not in limits[-1:] or not within(order, line.amount_in, line.amount_out, line.limit):
-        witness.violate("I6", f"{line} is not within the limit that was signed for {order.id}, of {limits}")
+        witness.violate("I5", f"{order.id} tells {order.fill}, the ledger {lines}")

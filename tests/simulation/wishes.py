@@ -13,6 +13,7 @@ from fillwright.adapters.sim.market import BONK, MSOL, SOL, USDC, USDT
 from fillwright.adapters.sim.prices import START_USD
 from fillwright.engine import Submission
 from fillwright.order import Intent, Mode, OrderType, Side, TimeInForce
+from fillwright.schedule import Schedule
 from fillwright.units import Atoms, Bps, Millis, Price
 from tests.simulation.hosts import VENUES
 
@@ -62,6 +63,8 @@ def conditional(random: Random, market: Intent) -> Intent:
     """The same swap, under a condition: some are met at once, some after a while, some never."""
     kind = random.choice([kind for kind in OrderType if kind is not OrderType.MARKET])
     told: dict[str, Any] = {"type": kind, "deadline_ms": Millis(random.randint(5_000, 120_000))}
+    if kind in (OrderType.TWAP, OrderType.DCA):
+        return _scheduled(random, market, told)
     if kind is OrderType.TRAILING_STOP:
         told["trail_bps"] = Bps(random.choice((1, 30, 300)))
     elif kind is not OrderType.LIMIT:
@@ -70,6 +73,22 @@ def conditional(random: Random, market: Intent) -> Intent:
         told["limit"] = price_near(random, market)
     if kind is OrderType.LIMIT and random.random() < 0.2:
         told["time_in_force"] = random.choice((TimeInForce.IOC, TimeInForce.FOK))
+    return msgspec.structs.replace(market, **told)
+
+
+def _scheduled(random: Random, market: Intent, told: dict[str, Any]) -> Intent:
+    """In a few slices, in or near the market, with time for all of them or not."""
+    told["mode"] = Mode.EXACT_IN
+    told["amount"] = Atoms(int(_TYPICAL[market.token_in] * random.choice((0.01, 1, 20)) * random.uniform(0.5, 1.5)))
+    told["schedule"] = Schedule(
+        slices=random.randint(2, 4),
+        interval_ms=Millis(random.choice((1_000, 5_000, 12_000))),
+        jitter_pct=random.choice((0, 20, 50)),
+    )
+    if random.random() < 0.5:
+        told["deadline_ms"] = None
+    if random.random() < 0.4:
+        told["limit"] = price_near(random, market)
     return msgspec.structs.replace(market, **told)
 
 

@@ -21,7 +21,20 @@ import msgspec
 from fillwright.access import Key, KeyId, Limits, Scope, Ticket
 from fillwright.adapters.sqlite_webhooks import SqliteWebhooks
 from fillwright.errors import Code, FillwrightError, Problem
-from fillwright.order import Event, Fill, Intent, Order, Recorded, Route, SignedTx, Stamped, Standing, Status, claim
+from fillwright.order import (
+    Event,
+    Fill,
+    Intent,
+    Order,
+    Recorded,
+    Route,
+    Signed,
+    SignedTx,
+    Stamped,
+    Standing,
+    Status,
+    claim,
+)
 from fillwright.ports import Backlog, Clock, Conflict, Logged, NewOrder, Page, Place, Stored, Switch
 from fillwright.units import Atoms, Millis, OrderId, Signature
 
@@ -46,7 +59,7 @@ _limits_of: Final = msgspec.json.Decoder(Limits).decode
 
 _COLUMNS: Final = (
     "id, account, client_order_id, intent, status, seq, attempts, worker, cancel_requested, created_at, updated_at,"
-    " due_at, deadline_at, route, tx, tx_hash, filled_in, filled_out, fill_slot, problem, standing"
+    " due_at, deadline_at, route, tx, filled_in, filled_out, fill_slot, fill_hash, problem, standing"
 )
 _SELECT: Final = f"SELECT {_COLUMNS} FROM orders"
 _BY_KEY: Final = (
@@ -60,13 +73,14 @@ _INSERT_ORDER: Final = (
     " due_at, deadline_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?)"
 )
 _INSERT_EVENT: Final = (
-    "INSERT INTO order_events (order_id, seq, at, status, event, resting, payload) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    "INSERT INTO order_events (order_id, seq, at, status, event, tx_hash, resting, payload)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _UPDATE_ORDER: Final = (
     "UPDATE orders SET status = ?, seq = ?, attempts = ?, worker = ?, cancel_requested = ?, updated_at = ?,"
-    " due_at = ?, route = ?, tx = ?, tx_hash = ?, filled_in = ?, filled_out = ?, fill_slot = ?, failure_reason = ?,"
-    " problem = ?, standing = ?, amount = ?, slippage_bps = ?, deadline_at = ?, intent = coalesce(?, intent)"
-    " WHERE id = ? AND account = ? AND seq = ?"
+    " due_at = ?, route = ?, tx = ?, tx_hash = ?, filled_in = ?, filled_out = ?, fill_slot = ?, fill_hash = ?,"
+    " failure_reason = ?, problem = ?, standing = ?, amount = ?, slippage_bps = ?, deadline_at = ?,"
+    " intent = coalesce(?, intent) WHERE id = ? AND account = ? AND seq = ?"
 )
 _CLAIMABLE: Final = (
     "due_at <= :now AND (worker IS NULL OR worker = :worker"
@@ -296,6 +310,7 @@ class SqliteStore:
                     each.order.updated_at,
                     each.order.status,
                     each.event.__struct_config__.tag,
+                    each.event.tx.signature if isinstance(each.event, Signed) else None,
                     each.order.intent.rests,
                     _encode(each.event),
                 )
@@ -539,6 +554,7 @@ def _state(order: Order) -> tuple[Any, ...]:
         fill.amount_in if fill else None,
         fill.amount_out if fill else None,
         fill.slot if fill else None,
+        fill.signature if fill else None,
         order.problem.detail if order.problem else None,
         _encode(order.problem) if order.problem else None,
         _encode(order.standing) if order.standing else None,
@@ -565,17 +581,17 @@ def _order(row: Sequence[Any]) -> Order:
         deadline_at,
         route,
         tx,
-        tx_hash,
         filled_in,
         filled_out,
         fill_slot,
+        fill_hash,
         problem,
         standing,
     ) = row
     fill = None
     if filled_in is not None:
         fill = Fill(
-            signature=Signature(tx_hash),
+            signature=Signature(fill_hash),
             slot=fill_slot,
             amount_in=Atoms(filled_in),
             amount_out=Atoms(filled_out),

@@ -206,7 +206,7 @@ class Orders:
         """Of an order that waits for one."""
         if order.status is not Status.OPEN:
             return None
-        route = await self._engine.quote(order.intent)
+        route = await self._engine.quote(order.part)
         return None if isinstance(route, NoRoute) else order.intent.price(route.amount_in, route.amount_out)
 
     # --- folds over history -------------------------------------------------------------------------------
@@ -240,7 +240,7 @@ class Orders:
         return await self._engine.history(account_of(request), order_id_in(request))
 
     async def _route(self, asked: Asked) -> Route:
-        route = await self._engine.quote(asked.intent)
+        route = await self._engine.quote(asked.intent.opening)
         if isinstance(route, NoRoute):
             raise FillwrightError(route.problem.code, route.problem.detail)
         return route

@@ -48,6 +48,7 @@ KINDS: Final[Mapping[Code, Kind]] = {
     Code.ORDER_DUPLICATE_CLIENT_ID: Kind(409, "The client order id names another order"),
     Code.IDEMPOTENCY_KEY_REUSED: Kind(422, "The idempotency key was used for another request"),
     Code.ORDER_LIMIT_NOT_MET: Kind(409, "The limit price could not be had"),
+    Code.ORDER_PARTLY_FILLED: Kind(409, "Slices of the order were skipped"),
     Code.ORDER_NOT_OPEN: Kind(409, "The order does not rest"),
     Code.ORDER_CHANGED: Kind(412, "The order is not as it was seen"),
     Code.CANCEL_TOO_LATE: Kind(409, "The order has already ended"),

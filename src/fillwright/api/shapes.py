@@ -13,8 +13,9 @@ from fillwright.api.orders import TIMEOUT_S_MAX
 from fillwright.api.webhooks import EVENTS
 from fillwright.lab import DELAY_MS_MAX, LOST_PCT_MAX
 from fillwright.order import Mode, OrderType, Side, TimeInForce
+from fillwright.schedule import JITTER_PCT_MAX, SLICES_MAX, SLICES_MIN
 from fillwright.webhooks import DESCRIPTION_MAX, URL_MAX
-from fillwright.wire.conditions import TRAIL_BPS_MAX
+from fillwright.wire.conditions import INTERVAL_S, TRAIL_BPS_MAX
 from fillwright.wire.requests import CLIENT_ID_MAX, SLIPPAGE_BPS_MAX, TAG_MAX
 
 _VISIBLE: Final = "^[!-~]([ -~]*[!-~])?$"
@@ -79,6 +80,14 @@ class TrailRequest(_Sent, frozen=True, kw_only=True):
     bps: Annotated[Any, _whole(1, TRAIL_BPS_MAX, "Behind the best price seen.")]
 
 
+class ScheduleRequest(_Sent, frozen=True, kw_only=True):
+    """Of a twap or dca: `amount` is the total, exact in."""
+
+    slices: Annotated[Any, _whole(SLICES_MIN, SLICES_MAX, "Swaps to spread the amount over.")]
+    interval_seconds: Annotated[Any, _whole(*INTERVAL_S, "Between two of them.")]
+    jitter_pct: Annotated[Any, _whole(0, JITTER_PCT_MAX, "Of the interval, by which each may be moved.")] | None = None
+
+
 class OrderRequest(_Sent, frozen=True, kw_only=True):
     """`tokenIn` and `tokenOut`, or `pair` and `side`; both only where they agree."""
 
@@ -95,6 +104,7 @@ class OrderRequest(_Sent, frozen=True, kw_only=True):
     limit_price: _Price | None = None
     trigger: TriggerRequest | None = None
     trail: TrailRequest | None = None
+    schedule: ScheduleRequest | None = None
     time_in_force: TimeInForce | None = None
     expire_at: Annotated[Any, Meta(description="RFC 3339 or epoch milliseconds, for gtd.")] | None = None
     deadline_ms: Annotated[Any, _whole(1, 86_400_000, "From acceptance; nothing is signed after it.")] | None = None
@@ -194,6 +204,7 @@ class LegacyRequest(_Sent, frozen=True, kw_only=True):
     limit_price: _Price | None = None
     trigger: TriggerRequest | None = None
     trail: TrailRequest | None = None
+    schedule: ScheduleRequest | None = None
     time_in_force: TimeInForce | None = None
     expire_at: Annotated[Any, Meta(description="RFC 3339 or epoch milliseconds, for gtd.")] | None = None
 

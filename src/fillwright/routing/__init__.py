@@ -8,6 +8,6 @@ tells what every size would get.
 from fillwright.routing.best import Limits, NoRoute, Router, best_route
 from fillwright.routing.book import Offer
 from fillwright.routing.prices import Prices
-from fillwright.routing.quotes import price_impact_bps
+from fillwright.routing.quotes import price_impact_bps, size_problem
 
-__all__ = ["Limits", "NoRoute", "Offer", "Prices", "Router", "best_route", "price_impact_bps"]
+__all__ = ["Limits", "NoRoute", "Offer", "Prices", "Router", "best_route", "price_impact_bps", "size_problem"]

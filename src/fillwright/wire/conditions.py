@@ -8,13 +8,16 @@ from typing import Final
 import msgspec
 
 from fillwright.errors import Code, FillwrightError
-from fillwright.order import Intent, Order, OrderType, Side, TimeInForce
+from fillwright.order import Intent, Order, OrderType, Side, Status, TimeInForce
+from fillwright.schedule import INTERVAL_MS_MAX, INTERVAL_MS_MIN, JITTER_PCT_MAX, SLICES_MAX, SLICES_MIN, Schedule
 from fillwright.triggers import trailing_trigger
-from fillwright.units import BPS_ONE, Bps, Millis, Price, Token, ceil_div, format_price, parse_price
+from fillwright.units import BPS_ONE, Bps, Millis, Price, Token, ceil_div, format_atoms, format_price, parse_price
 from fillwright.wire import parse_time, rfc3339
 from fillwright.wire.reading import Fields
 
 TRAIL_BPS_MAX: Final = 5_000
+INTERVAL_S: Final = (INTERVAL_MS_MIN // 1_000, INTERVAL_MS_MAX // 1_000)
+"""Between two slices: at least, at most."""
 _WORD_MAX: Final = 64
 
 _NEEDS: Final = {
@@ -23,6 +26,8 @@ _NEEDS: Final = {
     OrderType.STOP: frozenset({"trigger"}),
     OrderType.TAKE_PROFIT: frozenset({"trigger"}),
     OrderType.TRAILING_STOP: frozenset({"trail"}),
+    OrderType.TWAP: frozenset({"schedule"}),
+    OrderType.DCA: frozenset({"schedule"}),
 }
 _MAY: Final = {
     OrderType.MARKET: frozenset[str](),
@@ -30,6 +35,8 @@ _MAY: Final = {
     OrderType.STOP: frozenset({"limitPrice"}),
     OrderType.TAKE_PROFIT: frozenset({"limitPrice"}),
     OrderType.TRAILING_STOP: frozenset({"limitPrice"}),
+    OrderType.TWAP: frozenset({"limitPrice"}),
+    OrderType.DCA: frozenset({"limitPrice"}),
 }
 
 
@@ -40,15 +47,17 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
     trail_bps: Bps | None = None
     time_in_force: TimeInForce = TimeInForce.GTC
     expire_at: Millis | None = None
+    schedule: Schedule | None = None
 
 
 def read_conditions(fields: Fields, *, base: Token | None, quote: Token | None, side: Side | None) -> Conditions:
     """What the request says. Without both tokens and the side, which are blamed already, prices cannot be judged."""
     kind = _type(fields)
-    told = {name for name in ("limitPrice", "trigger", "trail") if fields.has(name)}
+    told = {name for name in ("limitPrice", "trigger", "trail", "schedule") if fields.has(name)}
     limit = _price(fields, "limitPrice", base, quote)
     trigger = _trigger(fields, kind, base, quote, side)
     trail = _trail(fields)
+    schedule = _schedule(fields)
     if kind is not None:
         for name in sorted(_NEEDS[kind] - told):
             fields.blame(name, f"is required for {kind}")
@@ -62,6 +71,7 @@ def read_conditions(fields: Fields, *, base: Token | None, quote: Token | None, 
         trail_bps=trail,
         time_in_force=time_in_force,
         expire_at=expire_at,
+        schedule=schedule,
     )
 
 
@@ -123,6 +133,22 @@ def _trail(fields: Fields) -> Bps | None:
     return None if bps is None else Bps(bps)
 
 
+def _schedule(fields: Fields) -> Schedule | None:
+    inner = fields.inner("schedule")
+    if inner is None:
+        return None
+    slices = inner.whole("slices", least=SLICES_MIN, most=SLICES_MAX)
+    interval = inner.whole("intervalSeconds", least=INTERVAL_S[0], most=INTERVAL_S[1])
+    jitter = inner.whole("jitterPct", least=0, most=JITTER_PCT_MAX)
+    for name in ("slices", "intervalSeconds"):
+        if not inner.has(name):
+            inner.blame(name, "is required")
+    fields.absorb(inner)
+    if slices is None or interval is None:
+        return None
+    return Schedule(slices=slices, interval_ms=Millis(interval * 1_000), jitter_pct=jitter or 0)
+
+
 def _patience(fields: Fields, kind: OrderType | None) -> tuple[TimeInForce, Millis | None]:
     told = fields.text("timeInForce", _WORD_MAX)
     expire_at = _time(fields)
@@ -167,6 +193,12 @@ class TrailView(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel")
     trigger_price: str | None = None
 
 
+class ScheduleView(msgspec.Struct, frozen=True, rename="camel"):
+    slices: int
+    interval_seconds: int
+    jitter_pct: int
+
+
 def condition_fields(intent: Intent, best: Price | None = None) -> dict[str, object]:
     """The members of a view; those that do not apply are absent."""
     fields: dict[str, object] = {}
@@ -177,6 +209,9 @@ def condition_fields(intent: Intent, best: Price | None = None) -> dict[str, obj
     if intent.trail_bps is not None:
         follows = None if best is None else shown(intent, trailing_trigger(intent, best))
         fields["trail"] = TrailView(intent.trail_bps, None if best is None else shown(intent, best), follows)
+    if intent.schedule is not None:
+        told = intent.schedule
+        fields["schedule"] = ScheduleView(told.slices, told.interval_ms // 1_000, told.jitter_pct)
     if intent.type is not OrderType.MARKET or intent.expire_at is not None:
         fields["time_in_force"] = intent.time_in_force
     if intent.expire_at is not None:
@@ -185,14 +220,46 @@ def condition_fields(intent: Intent, best: Price | None = None) -> dict[str, obj
 
 
 def awaited_price(order: Order) -> tuple[str, Price] | None:
-    """What an open order waits for: `gte` or `lte`, and the price; None while a trailing stop has seen none."""
+    """What an open order waits for: `gte` or `lte`, and the price; None while a trailing stop has seen none.
+
+    Of one with a schedule: what its slices keep to.
+    """
     intent, standing = order.intent, order.standing
-    if intent.type is OrderType.LIMIT or (standing is not None and standing.triggered):
+    if intent.type is OrderType.LIMIT or intent.schedule is not None or (standing is not None and standing.triggered):
         return None if intent.limit is None else ("gte" if intent.side is Side.SELL else "lte", intent.limit)
     if intent.trail_bps is not None:
         best = standing.best if standing is not None else None
         return None if best is None else (trigger_op(intent.type, intent.side), trailing_trigger(intent, best))
     return None if intent.trigger is None else (trigger_op(intent.type, intent.side), intent.trigger)
+
+
+class ProgressView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
+    """How far an order with a schedule has come. `slice`: the next one, or the one under way, of `slices`."""
+
+    slice: int | None = None
+    slices: int | None = None
+    next_slice_at: int | None = None
+    filled_in: str | None = None
+    filled_out: str | None = None
+    leaves: str | None = None
+    """What of the amount is not swapped."""
+    average_price: str | None = None
+
+
+def progress(order: Order) -> ProgressView:
+    """Empty for an order without a schedule."""
+    intent, fill, schedule = order.intent, order.fill, order.intent.schedule
+    if schedule is None:
+        return ProgressView()
+    return ProgressView(
+        slice=min(order.slice, schedule.slices),
+        slices=schedule.slices,
+        next_slice_at=order.due_at if order.status is Status.OPEN else None,
+        filled_in=format_atoms(order.filled_in, intent.token_in.decimals),
+        filled_out=format_atoms(order.filled_out, intent.token_out.decimals),
+        leaves=format_atoms(intent.amount - order.filled_in, intent.token_in.decimals),
+        average_price=None if fill is None else shown(intent, intent.price(fill.amount_in, fill.amount_out)),
+    )
 
 
 def shown(intent: Intent, price: Price) -> str:

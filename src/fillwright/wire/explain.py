@@ -9,7 +9,7 @@ import msgspec
 
 from fillwright.order import Order, Status
 from fillwright.policy import Policy
-from fillwright.units import Millis, Price
+from fillwright.units import Millis, Price, format_atoms
 from fillwright.wire import rfc3339
 from fillwright.wire.conditions import awaited_price, distance_bps, shown
 from fillwright.wire.resources import outcome_expected_at
@@ -23,7 +23,7 @@ class TroubleView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ExplainView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """`waits_for`: worker, pause, price, quotes, signature, chain or nothing."""
+    """`waits_for`: worker, pause, slice, price, quotes, signature, chain or nothing."""
 
     order_id: str
     status: str
@@ -59,6 +59,11 @@ _ENDINGS: Final = {
     Status.CANCELED: "The order was canceled; no transaction of it is alive, and none will be sent.",
     Status.EXPIRED: "The deadline passed before a swap was signed; none will be sent.",
 }
+_PARTLY: Final = {
+    Status.FAILED: "Slices were skipped; what the others have swapped stays, and no transaction will be sent.",
+    Status.CANCELED: "The rest was canceled; what the slices have swapped stays, and no transaction will be sent.",
+    Status.EXPIRED: "The deadline passed; what the slices have swapped stays, and no transaction will be sent.",
+}
 
 
 def explain_view(order: Order, now: Millis, policy: Policy, current: Price | None = None) -> ExplainView:
@@ -90,7 +95,22 @@ def explain_view(order: Order, now: Millis, policy: Policy, current: Price | Non
     )
 
 
+def _between_slices(order: Order, slices: int) -> _Outlook:
+    assert order.due_at is not None
+    if order.due_at == order.deadline_at:
+        return _Outlook("slice", "No further slice is due before the order's time passes.", "expire", order.due_at)
+    part = order.part
+    amount = f"{format_atoms(part.amount, part.token_in.decimals)} {part.token_in.symbol}"
+    swap = f"swap slice {order.slice} of {slices}: {amount}"
+    if order.standing is not None and order.standing.begun_at is not None:
+        summary = "The price is beyond the order's limit: its slice looks for it until the next one is due."
+        return _Outlook("price", summary, f"compare quotes and {swap}", order.due_at)
+    return _Outlook("slice", "The order waits for its next slice to be due.", swap, order.due_at)
+
+
 def _open(order: Order) -> _Outlook:
+    if order.intent.schedule is not None:
+        return _between_slices(order, order.intent.schedule.slices)
     awaited = awaited_price(order)
     if awaited is None:
         return _Outlook("price", "The order waits for the first price to trail from.", "note the best price")
@@ -114,7 +134,8 @@ def _outlook(order: Order, now: Millis) -> _Outlook:
         case Status.SUBMITTED:
             return _submitted(order)
         case Status.CONFIRMED | Status.FAILED | Status.CANCELED | Status.EXPIRED:
-            return _Outlook("nothing", _ENDINGS[order.status])
+            partly = _PARTLY.get(order.status) if order.fill is not None else None
+            return _Outlook("nothing", partly or _ENDINGS[order.status])
         case _:
             assert_never(order.status)
 
@@ -139,6 +160,8 @@ def _trouble(order: Order, policy: Policy) -> str:
     subject = f"Attempt {order.attempt} did not work" if order.attempt else "It did not work"
     if order.is_terminal:
         after = ""
+    elif order.intent.schedule is not None and order.status is Status.OPEN:
+        after = " That slice was skipped; the next one has attempts of its own."
     elif not order.problem.retryable:
         after = " Trying again would not help."
     elif order.attempt < policy.attempts_max:

@@ -9,10 +9,26 @@ from collections.abc import Sequence
 import msgspec
 
 from fillwright.errors import Problem
-from fillwright.order import Canceled, Intent, Mode, Order, Quote, Recorded, Route, Side, SignedTx, Status, Triggered
+from fillwright.order import (
+    Canceled,
+    Fill,
+    Intent,
+    Landed,
+    Mode,
+    Order,
+    Quote,
+    Recorded,
+    Route,
+    Side,
+    SignedTx,
+    SliceLanded,
+    SliceSkipped,
+    Status,
+    Triggered,
+)
 from fillwright.ports import News
 from fillwright.units import BPS_ONE, Token, format_atoms, format_price, format_ratio
-from fillwright.wire.conditions import awaited_price, shown
+from fillwright.wire.conditions import awaited_price, progress, shown
 
 
 class QuoteFrame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -62,7 +78,16 @@ class Frame(
     """As swapped by the chain."""
     amount_in: str | None = None
     amount_out: str | None = None
-    """What the chain swapped."""
+    """What the chain swapped, by this event."""
+    slice: int | None = None
+    """Of an order with a schedule: the next slice, or the one under way, of `slices`."""
+    slices: int | None = None
+    next_slice_at: int | None = None
+    filled_in: str | None = None
+    filled_out: str | None = None
+    """What all slices so far have swapped."""
+    leaves: str | None = None
+    average_price: str | None = None
     min_out: str | None = None
     max_in: str | None = None
     """The bound that the chain enforces."""
@@ -78,8 +103,9 @@ encode_frame = msgspec.json.Encoder().encode
 
 def frame_of(recorded: Recorded) -> Frame:
     order = recorded.order
-    intent, tx, fill = order.intent, order.tx, order.fill
-    route = order.route if order.status in _ROUTED else None
+    intent, tx, fill = order.intent, order.tx, fill_in(recorded)
+    route = order.route if order.status in _ROUTED or fill else None
+    done = progress(order)
     problem = _problem(recorded)
     min_out, max_in = bound_texts(intent, tx)
     venue = route.venue if route else None
@@ -100,6 +126,13 @@ def frame_of(recorded: Recorded) -> Frame:
         executed_price=price_text(intent, fill.amount_in, fill.amount_out) if fill else None,
         amount_in=format_atoms(fill.amount_in, intent.token_in.decimals) if fill else None,
         amount_out=format_atoms(fill.amount_out, intent.token_out.decimals) if fill else None,
+        slice=done.slice,
+        slices=done.slices,
+        next_slice_at=done.next_slice_at,
+        filled_in=done.filled_in,
+        filled_out=done.filled_out,
+        leaves=done.leaves,
+        average_price=done.average_price,
         min_out=min_out,
         max_in=max_in,
         tx_hash=tx.signature if tx else fill.signature if fill else None,
@@ -108,8 +141,13 @@ def frame_of(recorded: Recorded) -> Frame:
     )
 
 
+def fill_in(recorded: Recorded) -> Fill | None:
+    """What this event says that the chain swapped."""
+    return recorded.event.fill if isinstance(recorded.event, Landed | SliceLanded) else None
+
+
 def _problem(recorded: Recorded) -> Problem | None:
-    if isinstance(recorded.event, Canceled):
+    if isinstance(recorded.event, Canceled | SliceSkipped):
         return recorded.event.problem
     return recorded.order.problem if recorded.order.status in _TROUBLED else None
 

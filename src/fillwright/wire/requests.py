@@ -71,6 +71,8 @@ def parse_order(members: Members, tokens: Tokens, venues: Collection[str], *, at
     routing = _routing(fields, venues)
     tags = fields.texts("tags", most=_TAGS_MAX, longest=TAG_MAX)
     amount = _amount(fields, swap, mode)
+    if conditions.schedule is not None:
+        _judge_slices(fields, mode, amount, conditions.schedule.slices)
     fields.finish()
     assert swap is not None
     assert mode is not None
@@ -94,6 +96,7 @@ def parse_order(members: Members, tokens: Tokens, venues: Collection[str], *, at
         trail_bps=conditions.trail_bps,
         time_in_force=conditions.time_in_force,
         expire_at=conditions.expire_at,
+        schedule=conditions.schedule,
     )
     return Asked(intent, client_order_id)
 
@@ -149,6 +152,9 @@ def _amendable(intent: Intent) -> dict[str, Json]:
         told["trigger"] = {"price": shown(intent, intent.trigger)}
     if intent.trail_bps is not None:
         told["trail"] = {"bps": str(intent.trail_bps)}
+    if intent.schedule is not None:
+        schedule = intent.schedule
+        told["schedule"] = {"slices": str(schedule.slices), "intervalSeconds": str(schedule.interval_ms // 1_000)}
     if intent.expire_at is not None:
         told["expireAt"] = str(intent.expire_at)
     return told
@@ -241,6 +247,15 @@ def _amount(fields: Fields, swap: _Swap | None, mode: Mode | None) -> Atoms | No
         return None
     paid = swap.token_in if mode is Mode.EXACT_IN else swap.token_out
     return fields.amount("amount", paid.decimals)
+
+
+def _judge_slices(fields: Fields, mode: Mode | None, amount: Atoms | None, slices: int) -> None:
+    """What is left of an amount over time can be counted only where it is paid in."""
+    if mode is Mode.EXACT_OUT:
+        why = "an order with a schedule fixes what goes in: exactIn, and for a buy the amount is of the quote token"
+        fields.blame("amountMode", why, Code.VALIDATION_CONTRADICTION)
+    if amount is not None and amount < slices:
+        fields.blame("amount", "is too little for so many slices", Code.VALIDATION_AMOUNT)
 
 
 def _routing(fields: Fields, venues: Collection[str]) -> _Routing:

@@ -5,6 +5,7 @@ amount as anything but exact text.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import msgspec
 
@@ -25,6 +26,8 @@ from fillwright.order import (
     Route,
     Routed,
     Signed,
+    SliceLanded,
+    SliceSkipped,
     Slipped,
     Started,
     Status,
@@ -32,8 +35,8 @@ from fillwright.order import (
 from fillwright.policy import max_in, min_out
 from fillwright.units import BPS_ONE, Atoms, Millis, Mint, Price, Token, ceil_div, format_atoms
 from fillwright.wire import rfc3339
-from fillwright.wire.conditions import TrailView, TriggerView, condition_fields
-from fillwright.wire.frames import QuoteFrame, bound_texts, price_text, quote_frames, retry_at
+from fillwright.wire.conditions import ScheduleView, TrailView, TriggerView, condition_fields, progress
+from fillwright.wire.frames import QuoteFrame, bound_texts, fill_in, price_text, quote_frames, retry_at
 
 _BLOCK_MS = 400
 """About the time between two blocks: for estimates shown to people."""
@@ -67,6 +70,7 @@ class IntentView(_Shown, frozen=True, kw_only=True):
     limit_price: str | None = None
     trigger: TriggerView | None = None
     trail: TrailView | None = None
+    schedule: ScheduleView | None = None
     time_in_force: str | None = None
     expire_at: str | None = None
     routing: RoutingView | None = None
@@ -92,6 +96,13 @@ class OrderView(IntentView, frozen=True, kw_only=True):
     executed_price: str | None = None
     amount_in: str | None = None
     amount_out: str | None = None
+    slice: int | None = None
+    slices: int | None = None
+    next_slice_at: str | None = None
+    filled_in: str | None = None
+    filled_out: str | None = None
+    leaves: str | None = None
+    average_price: str | None = None
     min_out: str | None = None
     max_in: str | None = None
     tx_hash: str | None = None
@@ -156,6 +167,7 @@ class PreviewView(_Shown, frozen=True, kw_only=True):
 
 
 class FillView(_Shown, frozen=True, kw_only=True):
+    slice: int | None = None
     tx_hash: str
     slot: int
     at: str
@@ -175,6 +187,7 @@ class AttemptView(_Shown, frozen=True, kw_only=True):
     """One transaction's life. `outcome`: live, landed, reverted, lapsed, or aborted before anything was sent."""
 
     attempt: int
+    slice: int | None = None
     outcome: str = ""
     started_at: str
     ended_at: str | None = None
@@ -230,6 +243,7 @@ def order_view(order: Order) -> OrderView:
     least, most = bound_texts(intent, tx)
     again = retry_at(order)
     best = order.standing.best if order.standing else None
+    done = progress(order)
     return OrderView(
         **_intent_fields(intent, best),  # type: ignore[arg-type]
         id=order.id,
@@ -250,6 +264,13 @@ def order_view(order: Order) -> OrderView:
         executed_price=price_text(intent, fill.amount_in, fill.amount_out) if fill else None,
         amount_in=format_atoms(fill.amount_in, intent.token_in.decimals) if fill else None,
         amount_out=format_atoms(fill.amount_out, intent.token_out.decimals) if fill else None,
+        slice=done.slice,
+        slices=done.slices,
+        next_slice_at=None if done.next_slice_at is None else rfc3339(Millis(done.next_slice_at)),
+        filled_in=done.filled_in,
+        filled_out=done.filled_out,
+        leaves=done.leaves,
+        average_price=done.average_price,
         min_out=least,
         max_in=most,
         tx_hash=tx.signature if tx else fill.signature if fill else None,
@@ -370,15 +391,16 @@ def last_route(history: Sequence[Recorded]) -> Route | None:
 def fill_views(history: Sequence[Recorded]) -> list[FillView]:
     return [
         FillView(
-            tx_hash=event.fill.signature,
-            slot=event.fill.slot,
-            at=rfc3339(order.updated_at),
-            amount_in=format_atoms(event.fill.amount_in, order.intent.token_in.decimals),
-            amount_out=format_atoms(event.fill.amount_out, order.intent.token_out.decimals),
-            price=price_text(order.intent, event.fill.amount_in, event.fill.amount_out),
+            slice=None if after.order.intent.schedule is None else before.order.slice,
+            tx_hash=fill.signature,
+            slot=fill.slot,
+            at=rfc3339(after.order.updated_at),
+            amount_in=format_atoms(fill.amount_in, after.order.intent.token_in.decimals),
+            amount_out=format_atoms(fill.amount_out, after.order.intent.token_out.decimals),
+            price=price_text(after.order.intent, fill.amount_in, fill.amount_out),
         )
-        for order, event in ((recorded.order, recorded.event) for recorded in history)
-        if isinstance(event, Landed)
+        for before, after in pairwise(history)
+        if (fill := fill_in(after)) is not None
     ]
 
 
@@ -387,7 +409,9 @@ def attempt_views(history: Sequence[Recorded]) -> list[AttemptView]:
     for recorded in history:
         at = rfc3339(recorded.order.updated_at)
         if isinstance(recorded.event, Started):
-            attempts.append(AttemptView(attempt=recorded.order.attempt, outcome="live", started_at=at))
+            number = None if recorded.order.intent.schedule is None else recorded.order.slice
+            started = AttemptView(attempt=recorded.order.attempt, slice=number, outcome="live", started_at=at)
+            attempts.append(started)
         elif isinstance(recorded.event, Slipped):
             attempts.pop()  # it was not one: nothing was spent on it
         elif attempts and attempts[-1].ended_at is None:
@@ -411,7 +435,7 @@ def _further(attempt: AttemptView, recorded: Recorded, at: str) -> AttemptView:
                 min_out=least,
                 max_in=most,
             )
-        case Landed(fill=fill):
+        case Landed(fill=fill) | SliceLanded(fill=fill):
             return change(attempt, outcome="landed", ended_at=at, proof=ProofView(slot=fill.slot))
         case Reverted(slot=slot, problem=problem):
             proof = ProofView(slot=slot)
@@ -421,7 +445,12 @@ def _further(attempt: AttemptView, recorded: Recorded, at: str) -> AttemptView:
         case Lapsed(height=height, problem=problem):
             proof = ProofView(height=height)
             return change(attempt, outcome="lapsed", ended_at=at, proof=proof, error=problem.detail, code=problem.code)
-        case Aborted(problem=problem) | Expired(problem=problem) | Failed(problem=problem):
+        case (
+            Aborted(problem=problem)
+            | Expired(problem=problem)
+            | Failed(problem=problem)
+            | SliceSkipped(problem=problem)
+        ):
             return change(attempt, outcome="aborted", ended_at=at, error=problem.detail, code=problem.code)
         case Canceled():
             return change(attempt, outcome="aborted", ended_at=at)

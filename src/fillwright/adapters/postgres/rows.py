@@ -48,8 +48,8 @@ def _payload(seq: str) -> str:
 
 ORDER: Final = (
     "o.id, o.account, o.client_order_id, o.status, o.seq, o.attempts, o.worker, o.cancel_requested, o.created_at,"
-    " o.updated_at, o.due_at, o.deadline_at, o.tx_hash, o.filled_in, o.filled_out, o.fill_slot, o.problem, o.standing,"
-    f" {_payload('o.intent_seq')}, {_payload('o.route_seq')}, {_payload('o.tx_seq')}"
+    " o.updated_at, o.due_at, o.deadline_at, o.filled_in, o.filled_out, o.fill_slot, coalesce(o.fill_hash, o.tx_hash),"
+    f" o.problem, o.standing, {_payload('o.intent_seq')}, {_payload('o.route_seq')}, {_payload('o.tx_seq')}"
 )
 """What `order_of` reads, from `orders o`."""
 
@@ -68,10 +68,10 @@ def order_of(row: Iterable[Any]) -> Order:
         updated_at,
         due_at,
         deadline_at,
-        tx_hash,
         filled_in,
         filled_out,
         fill_slot,
+        fill_hash,
         problem,
         standing,
         asked,
@@ -81,7 +81,7 @@ def order_of(row: Iterable[Any]) -> Order:
     fill = None
     if filled_in is not None:
         fill = Fill(
-            signature=Signature(tx_hash), slot=fill_slot, amount_in=Atoms(filled_in), amount_out=Atoms(filled_out)
+            signature=Signature(fill_hash), slot=fill_slot, amount_in=Atoms(filled_in), amount_out=Atoms(filled_out)
         )
     return Order(
         id=OrderId(order_id),
@@ -205,6 +205,7 @@ MOVE: Final = {
     "filled_in": "bigint",
     "filled_out": "bigint",
     "fill_slot": "bigint",
+    "fill_hash": "text",
     "failure_reason": "text",
     "problem": "json",
     "standing": "json",
@@ -246,6 +247,7 @@ def move_row(before: Order, recorded: Sequence[Recorded]) -> Row:
         fill.amount_in if fill else None,
         fill.amount_out if fill else None,
         fill.slot if fill else None,
+        fill.signature if fill else None,
         problem.detail if problem else None,
         _encode(problem).decode() if problem else None,
         _encode(after.standing).decode() if after.standing else None,

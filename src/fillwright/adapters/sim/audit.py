@@ -33,7 +33,8 @@ _HELD_MS: Final = 300_000
 """Longer than any transaction takes to land or to be proven dead, also among nodes that lie and fall silent."""
 
 _RECENT: Final = (
-    "recent AS (SELECT id, status, seq, tx_hash, filled_in, filled_out FROM orders ORDER BY id DESC LIMIT :orders)"
+    "recent AS (SELECT id, type, status, seq, fill_hash, filled_in, filled_out FROM orders"
+    " ORDER BY id DESC LIMIT :orders)"
 )
 _LINES: Final = (
     "lines AS (SELECT order_id, signature, problem FROM chain.ledger ORDER BY id DESC LIMIT :lines),"
@@ -69,32 +70,40 @@ _OF_THE_LEDGER: Final = (
     ),
     _Check(
         "settledTwice",
-        "No order settles twice on the chain",
+        "No order settles twice on the chain, and none with a schedule more often than it has slices that landed",
         _LINES,
-        "SELECT order_id FROM settled GROUP BY order_id HAVING count(*) > 1",
+        "SELECT order_id FROM settled LEFT JOIN orders ON orders.id = order_id GROUP BY order_id HAVING count(*) >"
+        " iif(type IN ('twap', 'dca'), (status = 'submitted') + (SELECT count(*) FROM order_events AS told"
+        " WHERE told.order_id = orders.id AND event IN ('landed', 'slice_landed')), 1)",
     ),
     _Check(
         "settledUnconfirmed",
-        "A settlement belongs to an order that is confirmed by it, or still looks for it",
+        "A settlement belongs to an order that is filled by it, or still looks for it",
         _LINES,
         "SELECT DISTINCT order_id FROM settled JOIN orders ON orders.id = order_id"
-        " WHERE status NOT IN ('submitted', 'confirmed') OR tx_hash IS NOT signature",
+        " WHERE iif(type IN ('twap', 'dca'), NOT EXISTS (SELECT 1 FROM order_events AS signed"
+        " WHERE signed.order_id = settled.order_id AND signed.tx_hash = signature),"
+        " status NOT IN ('submitted', 'confirmed') OR orders.tx_hash IS NOT signature)",
     ),
 )
 _OF_THE_STORE: Final = (
     _Check(
         "confirmedUnsettled",
-        "A confirmed order has its line in the ledger",
+        "A fill that an order tells has its line in the ledger",
         _RECENT,
-        "SELECT id FROM recent WHERE status = 'confirmed' AND NOT EXISTS"
-        " (SELECT 1 FROM chain.ledger WHERE signature = tx_hash AND order_id = recent.id AND problem IS NULL)",
+        "SELECT id FROM recent WHERE fill_hash IS NOT NULL AND NOT EXISTS"
+        " (SELECT 1 FROM chain.ledger WHERE signature = fill_hash AND order_id = recent.id AND problem IS NULL)",
     ),
     _Check(
         "wrongFill",
-        "A confirmed order tells the amounts that the chain swapped",
+        "An order tells the amounts that the chain swapped, all its slices together",
         _RECENT,
-        "SELECT recent.id FROM recent JOIN chain.ledger AS line ON signature = tx_hash"
-        " WHERE status = 'confirmed' AND (amount_in IS NOT filled_in OR amount_out IS NOT filled_out)",
+        "SELECT recent.id FROM recent JOIN chain.ledger AS line ON signature = fill_hash"
+        " WHERE type NOT IN ('twap', 'dca') AND (amount_in IS NOT filled_in OR amount_out IS NOT filled_out)"
+        " UNION ALL SELECT recent.id FROM recent JOIN order_events AS signed ON signed.order_id = recent.id"
+        " JOIN chain.ledger AS line ON line.signature = signed.tx_hash AND line.problem IS NULL"
+        " WHERE type IN ('twap', 'dca') AND recent.status <> 'submitted' GROUP BY recent.id, filled_in, filled_out"
+        " HAVING sum(line.amount_in) IS NOT filled_in OR sum(line.amount_out) IS NOT filled_out",
     ),
     _Check(
         "gaps",
