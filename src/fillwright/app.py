@@ -17,6 +17,7 @@ from fillwright import __version__
 from fillwright.adapters.local import LocalBus, LocalQueue, SystemClock, SystemEntropy
 from fillwright.adapters.outbound import HttpMessenger
 from fillwright.adapters.sim import PRESETS, Auditor, RemoteChain, SimChain, SimVenue, SimWorld, default_market
+from fillwright.adapters.sim.chain import SLOT_MS
 from fillwright.adapters.sim.market import HUBS, TOKENS
 from fillwright.adapters.sqlite import SqliteStore
 from fillwright.config import Config, made_up_name
@@ -82,6 +83,7 @@ async def open_engine(config: Config) -> AsyncIterator[Assembled]:
             bus=bus,
             venues=venues,
             chain=chain,
+            discovery=chain,
             clock=clock,
             policy=config.policy,
             hubs=HUBS,
@@ -217,7 +219,8 @@ def _lab(
 
 def sim_chain(config: Config, clock: Clock) -> SimChain:
     """The simulated network of this configuration; its folder must be `owned`."""
-    market = default_market(config.seed, _text_of(config.prices))
+    every_slots = config.new_pools_s * 1_000 // SLOT_MS
+    market = default_market(config.seed, _text_of(config.prices), newcomer_every_slots=every_slots)
     return SimChain(config.data / "chain.db", clock, market, PRESETS[config.sim], config.seed)
 
 

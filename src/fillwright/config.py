@@ -65,6 +65,8 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 1
     prices: Path | None = None
     webhooks_allow_private: bool = False
+    new_pools_s: int = 20
+    """0: none."""
     url: str | None = None
     """None: this machine, at `port`."""
     api_key: Secret | None = None
@@ -373,6 +375,12 @@ SETTINGS: Final = (
         Path,
         "CSV of USD prices the simulated market follows: seconds,SOL,USDC,...",
         default="a seeded path",
+    ),
+    Setting(
+        ("FILLWRIGHT_NEW_POOLS_S",),
+        "new_pools_s",
+        _integer(0, 86_400),
+        "simulation: about so many seconds between two new pools, for snipers; half of them are traps; 0: none",
     ),
     Setting(
         ("FILLWRIGHT_WEBHOOKS_ALLOW_PRIVATE",),

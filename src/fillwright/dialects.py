@@ -31,7 +31,7 @@ DIALECTS: Final = (
     Dialect("E", 200, frozenset({"inputToken", "outputToken", "amount"})),
 )
 """A body speaks the dialect that knows most of its keys, the first of equals. Keys of the others are welcome."""
-CONDITIONS: Final = ("limitPrice", "trigger", "trail", "schedule", "timeInForce", "expireAt")
+CONDITIONS: Final = ("limitPrice", "trigger", "trail", "schedule", "sniper", "timeInForce", "expireAt")
 """What a `type` other than market needs is told as in the canonical form: the older engines had no word for it."""
 _KNOWN: Final = frozenset[str](CONDITIONS).union(*(dialect.keys for dialect in DIALECTS))
 _SAME: Final[Mapping[str, tuple[str, ...]]] = {

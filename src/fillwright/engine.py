@@ -6,7 +6,7 @@ Decides: what submitting, cancelling and watching mean. Must never: know HTTP or
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Final, Protocol
 
@@ -31,6 +31,7 @@ from fillwright.order import (
 )
 from fillwright.ports import Conflict, Entropy, Inbox, NewOrder, News, Page, Queue, Stored, Switch
 from fillwright.routing import NoRoute
+from fillwright.scout import Candidate, candidates
 from fillwright.subscribers import Subscribers
 from fillwright.tokens import Tokens
 from fillwright.units import Millis, Mint, OrderId
@@ -181,6 +182,15 @@ class Engine:
     async def quote(self, intent: Intent) -> Route | NoRoute:
         """What the venues offer for this intent now; nothing is stored."""
         return await self._executor.route(intent)
+
+    async def candidates(self, order: Order) -> Sequence[Candidate] | None:
+        """The latest new pools that a sniper waits for, judged now; None for any other order, or where nobody knows."""
+        if order.intent.snipe is None:
+            return None
+        try:
+            return await candidates(self._executor, order)
+        except FillwrightError:
+            return None
 
     # --- streams ------------------------------------------------------------------------------------------
 

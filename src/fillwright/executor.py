@@ -7,7 +7,7 @@ whatever fails here, the stored order is enough to go on.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, assert_never
+from typing import Any, TypeVar, assert_never
 
 import msgspec
 
@@ -16,6 +16,7 @@ from fillwright.landing import land
 from fillwright.order import (
     Aborted,
     Conclude,
+    Declined,
     Event,
     Fill,
     FindRoute,
@@ -39,9 +40,12 @@ from fillwright.order import (
     next_step,
 )
 from fillwright.policy import Policy, max_in, min_out
-from fillwright.ports import Bus, Chain, Clock, Conflict, News, Rejection, Sighting, Store, Venue
+from fillwright.ports import Bus, Chain, Clock, Conflict, Discovery, News, Rejection, Sighting, Store, Venue
 from fillwright.routing import Limits, NoRoute, Offer, Prices, Router, size_problem
+from fillwright.sniping import Facts, Listing, refusals
 from fillwright.units import ATOMS_MAX, Atoms, Millis, Mint, ceil_div
+
+T = TypeVar("T")
 
 
 class Executor(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +53,7 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
     bus: Bus
     venues: Sequence[Venue]
     chain: Chain
+    discovery: Discovery
     clock: Clock
     policy: Policy
     hubs: frozenset[Mint]
@@ -89,10 +94,10 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
 
     async def _find_route(self, order: Order) -> Order | None:
         """Record the route, or why there is none. A signature that follows at once is part of the same commit."""
-        route = await self.route(order.part)
+        target = order.target
+        route = await (self.route(order.part) if target is None else self.route_on(order.part, target))
         if isinstance(route, NoRoute):
-            aborted = Aborted(problem=route.problem, retry_at=self._retry_at(order), quotes=route.quotes)
-            return await self._record(order, self._after(order, aborted))
+            return await self._record(order, self._after(order, self._unroutable(order, route)))
         if not order.intent.keeps_limit(route.amount_in, route.amount_out):
             return await self._record(order, self._after(order, miss(order, route.quotes, self.clock.now())))
         too_much = size_problem(order.filled_in + route.amount_in, order.filled_out + route.amount_out)
@@ -118,10 +123,17 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
         finally:
             early.forget()
 
+    def _unroutable(self, order: Order, found: NoRoute) -> Event:
+        """A sniper's pool that will not do for the order is one among many; any other order has to wait, or to end."""
+        if order.target is not None and not found.problem.retryable:
+            return Declined(pool=order.target.address, problems=(found.problem,))
+        return Aborted(problem=found.problem, retry_at=self._retry_at(order), quotes=found.quotes)
+
     async def _sign(self, order: Order, route: Route) -> Event:
         try:
             async with asyncio.timeout(self.policy.sign_timeout_s):
-                return Signed(tx=await self._signed(order, route))
+                tx = await self._signed(order, route)
+                return await self._doubts(order, tx) or Signed(tx=tx)
         except FillwrightError as error:
             return self._aborted(order, error.problem)
         except TimeoutError:
@@ -129,12 +141,26 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
 
     async def _signed(self, order: Order, route: Route) -> SignedTx:
         """Build each leg with the bound that the chain enforces, and sign them as one transaction."""
-        intent = order.intent
+        intent = order.swap
         venues = {venue.name: venue for venue in self.venues}
         instructions = [
             await venues[leg.venue].build(leg, mode=intent.mode, limit=_limit(intent, route, leg)) for leg in route.legs
         ]
         return await self.chain.sign(order.id, order.attempt, instructions)
+
+    async def _doubts(self, order: Order, tx: SignedTx) -> Declined | None:
+        """A sniper's conditions once more, on what is known after signing: what fails them is never stored nor sent.
+
+        So they held, as far as can be known, when it was signed; before it, the pool could have changed meanwhile.
+        """
+        target, snipe = order.target, order.intent.snipe
+        if target is None or snipe is None:
+            return None
+        facts = await self.facts(target)
+        if facts is not None and facts.slot < tx.signed_slot:
+            raise FillwrightError(Code.CHAIN_UNAVAILABLE, "what is known of the new pool is older than the signature")
+        problems = refusals(snipe, target, facts)
+        return Declined(pool=target.address, problems=problems) if problems else None
 
     async def _land(self, order: Order, tx: SignedTx) -> Event | None:
         """The chain's verdict as an event; None while there is none, and the order stays as it is."""
@@ -184,6 +210,15 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
         """Ask every allowed venue at once and choose. Has no effect."""
         return self.router.best_route(intent, await self.offers_for(intent), self.clock.now(), self._limits())
 
+    async def route_on(self, intent: Intent, pool: Listing) -> Route | NoRoute:
+        """The same on this pool alone."""
+        offers = await self.offers((pool.venue,), frozenset({intent.token_in.mint, intent.token_out.mint}))
+        alone = [
+            msgspec.structs.replace(offer, pools=tuple(each for each in offer.pools if each.address == pool.address))
+            for offer in offers
+        ]
+        return self.router.best_route(intent, alone, self.clock.now(), self._limits())
+
     def prices(self, intent: Intent, offers: Sequence[Offer]) -> Prices:
         """What any size of this swap up to the intent's own would get from these offers."""
         return self.router.prices(intent, offers, self._limits())
@@ -191,6 +226,23 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
     def _limits(self) -> Limits:
         policy = self.policy
         return Limits(legs_max=policy.legs_max, hops_max=policy.hops_max, leg_cost_lamports=policy.leg_cost_lamports)
+
+    # --- new pools ----------------------------------------------------------------------------------------
+
+    async def new_pools(self, within_s: int) -> Sequence[Listing]:
+        """See ports.Discovery, within `chain_timeout_s`."""
+        return await self._in_time(self.discovery.new_pools(within_s))
+
+    async def facts(self, listing: Listing) -> Facts | None:
+        """See ports.Discovery, within `chain_timeout_s`."""
+        return await self._in_time(self.discovery.facts(listing))
+
+    async def _in_time(self, answer: Coroutine[Any, Any, T]) -> T:
+        try:
+            async with asyncio.timeout(self.policy.chain_timeout_s):
+                return await answer
+        except TimeoutError:
+            raise FillwrightError(Code.CHAIN_UNAVAILABLE, "the chain did not tell in time what is new") from None
 
     async def offers_for(self, intent: Intent) -> list[Offer]:
         """What the venues that the intent allows have for it."""

@@ -14,7 +14,18 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from fillwright.courier import Try
 from fillwright.errors import FillwrightError
-from fillwright.order import Aborted, Landed, Order, Quote, Recorded, Routed, SliceLanded, Status
+from fillwright.order import (
+    Aborted,
+    Declined,
+    Landed,
+    Order,
+    Quote,
+    Recorded,
+    Routed,
+    SliceLanded,
+    Sniped,
+    Status,
+)
 from fillwright.units import Millis, OrderId
 from fillwright.worker import Failure
 
@@ -146,7 +157,7 @@ def _fields(recorded: Recorded) -> Mapping[str, Any]:
         "seq": order.seq,
         "status": order.status,
         "attempt": order.attempt,
-        "pair": f"{order.intent.token_in.symbol}>{order.intent.token_out.symbol}",
+        "pair": f"{order.swap.token_in.symbol}>{order.swap.token_out.symbol}",
     }
     if (request := REQUEST.get()) is not None:
         fields["requestId"] = request
@@ -157,6 +168,10 @@ def _fields(recorded: Recorded) -> Mapping[str, Any]:
         case Aborted(problem=problem, quotes=quotes):
             fields |= {"code": problem.code, "problem": problem.detail}
             fields["quotes"] = [_quote_line(order, quote) for quote in quotes]
+        case Sniped(pool=pool):
+            fields |= {"pool": pool.address, "mint": pool.mint}
+        case Declined(pool=address, problems=problems):
+            fields |= {"pool": address, "codes": [problem.code for problem in problems]}
         case Landed(fill=fill) | SliceLanded(fill=fill):
             fields |= {"signature": fill.signature, "amountIn": fill.amount_in, "amountOut": fill.amount_out}
         case _:

@@ -15,6 +15,7 @@ import msgspec
 from fillwright.errors import Code, FillwrightError, Problem
 from fillwright.policy import Policy
 from fillwright.schedule import Schedule
+from fillwright.sniping import DECLINED_MAX, Facts, Listing, Snipe
 from fillwright.units import Atoms, Bps, Millis, Mint, OrderId, Price, Signature, Token
 
 
@@ -72,6 +73,8 @@ class OrderType(StrEnum):
     """In slices over time: what is left is spread evenly over those to come, so that a skipped one is caught up."""
     DCA = "dca"
     """In equal slices over time; the part of a skipped one stays unspent."""
+    SNIPER = "sniper"
+    """Once there is a new pool that it waits for and that meets its conditions: on that pool alone."""
 
 
 class TimeInForce(StrEnum):
@@ -120,6 +123,8 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """No attempt is signed after it, either."""
     schedule: Schedule | None = None
     """Of a twap or dca, whose `amount` is that of all slices together; exact in."""
+    snipe: Snipe | None = None
+    """Of a sniper. Its token_out is the mint that it names, of unknown decimals, or `sniping.UNCHOSEN`."""
 
     @property
     def base(self) -> Token:
@@ -274,6 +279,13 @@ class Triggered(_Event, frozen=True, kw_only=True, tag="triggered"):
     price: Price
 
 
+class Sniped(_Event, frozen=True, kw_only=True, tag="sniped"):
+    """A new pool is what the order waits for, and by these facts meets its conditions: it is the one to swap on."""
+
+    pool: Listing
+    facts: Facts
+
+
 class Started(_Event, frozen=True, kw_only=True, tag="started"):
     """A worker began an attempt."""
 
@@ -346,6 +358,13 @@ class Slipped(_Event, frozen=True, kw_only=True, tag="slipped"):
     retry_at: Millis | None = None
 
 
+class Declined(_Event, frozen=True, kw_only=True, tag="declined"):
+    """The chosen pool is good no more, before anything was stored: the order waits again, and no attempt is spent."""
+
+    pool: str
+    problems: tuple[Problem, ...]
+
+
 class CancelRequested(_Event, frozen=True, kw_only=True, tag="cancel_requested"):
     pass
 
@@ -370,6 +389,7 @@ Event: TypeAlias = (
     | Trailed
     | Amended
     | Triggered
+    | Sniped
     | Started
     | Reclaimed
     | Routed
@@ -381,6 +401,7 @@ Event: TypeAlias = (
     | Lapsed
     | Aborted
     | Slipped
+    | Declined
     | CancelRequested
     | Canceled
     | Expired
@@ -395,6 +416,7 @@ TRANSITIONS: Final[Mapping[tuple[Status, type], Status]] = {
     (_S.OPEN, Trailed): _S.OPEN,
     (_S.OPEN, Amended): _S.OPEN,
     (_S.OPEN, Triggered): _S.PENDING,
+    (_S.OPEN, Sniped): _S.PENDING,
     (_S.PENDING, Started): _S.ROUTING,
     (_S.ROUTING, Reclaimed): _S.ROUTING,  # its worker died; quoting has no effect, so it is repeated
     (_S.BUILDING, Reclaimed): _S.BUILDING,  # an unrecorded signature was never broadcast
@@ -414,6 +436,8 @@ TRANSITIONS: Final[Mapping[tuple[Status, type], Status]] = {
     (_S.BUILDING, Aborted): _S.PENDING,
     (_S.ROUTING, Slipped): _S.OPEN,
     (_S.BUILDING, Slipped): _S.OPEN,
+    (_S.ROUTING, Declined): _S.OPEN,
+    (_S.BUILDING, Declined): _S.OPEN,  # its conditions are checked again after signing, before anything is stored
     (_S.SUBMITTED, CancelRequested): _S.SUBMITTED,  # honoured once this attempt is proven over
     (_S.PENDING, Canceled): _S.CANCELED,
     (_S.OPEN, Canceled): _S.CANCELED,
@@ -435,6 +459,13 @@ class IllegalTransition(Exception):
     """A defect of the engine, never of a request: this event cannot happen in this state."""
 
 
+class Target(msgspec.Struct, frozen=True):
+    """The new pool that a sniper has chosen, and what its token counts in."""
+
+    pool: Listing
+    decimals: int
+
+
 class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What an order that waits has been through: since it was armed, or in its slices."""
 
@@ -446,6 +477,10 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of a schedule: the slice that is next or under way; one more than there are once all are over."""
     begun_at: Millis | None = None
     """When this slice's first attempt began."""
+    target: Target | None = None
+    """Of a sniper that has chosen its pool."""
+    declined: tuple[str, ...] = ()
+    """The latest pools that it declined, each as often as it did."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -496,17 +531,36 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def part(self) -> Intent:
-        """What its next transaction is to swap: all that was asked for, or its slice of it."""
+        """What its next transaction is to swap: all that was asked for, or its slice of it; with the chosen token."""
         schedule = self.intent.schedule
         if schedule is None:
-            return self.intent
+            return self.swap
         return msgspec.structs.replace(self.intent, amount=_slice_amount(self, schedule))
+
+    @property
+    def target(self) -> Listing | None:
+        """The only pool that it may swap on, where it has chosen one."""
+        target = self.standing.target if self.standing is not None else None
+        return None if target is None else target.pool
+
+    @property
+    def swap(self) -> Intent:
+        """The intent, in which a sniper's token is the one of the pool that it has chosen."""
+        target = self.standing.target if self.standing is not None else None
+        return self.intent if target is None else aimed(self.intent, target)
 
 
 def _slice_amount(order: Order, schedule: Schedule) -> Atoms:
     if order.intent.type is OrderType.DCA:
         return schedule.fixed(order.intent.amount, order.slice)
     return schedule.even(order.intent.amount - order.filled_in, order.slice)
+
+
+def aimed(intent: Intent, target: Target) -> Intent:
+    """A sniper's swap on this pool. A token that the engine does not know is called by its mint."""
+    mint, asked = target.pool.mint, intent.token_out
+    symbol = asked.symbol if asked.mint == mint else mint
+    return msgspec.structs.replace(intent, token_out=Token(symbol, mint, target.decimals))
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -558,7 +612,7 @@ def transition(order: Order, event: Event, at: Millis) -> Order:
 def _apply(order: Order, event: Event) -> Order:
     change = msgspec.structs.replace
     match event:
-        case Armed() | Trailed() | Amended() | Triggered() | Slipped():
+        case Armed() | Trailed() | Amended() | Triggered() | Sniped() | Slipped() | Declined():
             return _rested(order, event)
         case Started(worker=worker):
             return change(order, worker=worker, attempt=order.attempt + 1, route=None, standing=_begun(order))
@@ -585,7 +639,7 @@ def _apply(order: Order, event: Event) -> Order:
             assert_never(event)
 
 
-def _rested(order: Order, event: Armed | Trailed | Amended | Triggered | Slipped) -> Order:
+def _rested(order: Order, event: Armed | Trailed | Amended | Triggered | Sniped | Slipped | Declined) -> Order:
     change = msgspec.structs.replace
     standing = order.standing or Standing()
     match event:
@@ -601,6 +655,14 @@ def _rested(order: Order, event: Armed | Trailed | Amended | Triggered | Slipped
         case Slipped(retry_at=retry_at):
             due_at = _rest_until(order) if retry_at is None else _retry_at(order, retry_at)
             return change(order, worker=None, due_at=due_at, attempt=order.attempt - 1, standing=standing)
+        case Sniped(pool=pool, facts=facts):
+            return change(order, standing=change(standing, triggered=True, target=Target(pool, facts.decimals)))
+        case Declined(pool=address):
+            declined = (*standing.declined, address)[-DECLINED_MAX:]
+            again = change(standing, triggered=False, target=None, declined=declined)
+            return change(
+                order, worker=None, due_at=_rest_until(order), attempt=order.attempt - 1, route=None, standing=again
+            )
         case _:
             assert_never(event)
 

@@ -15,6 +15,7 @@ from fillwright.access import Key, KeyId, Ticket
 from fillwright.errors import Problem
 from fillwright.order import Fill, Leg, Mode, Order, Recorded, Side, SignedTx, Stamped, Status
 from fillwright.pools import ChainTime, Pool
+from fillwright.sniping import Facts, Listing
 from fillwright.units import Atoms, Millis, Mint, OrderId, Signature
 from fillwright.webhooks import Delivery, Message, Outcome, Webhook, WebhookId
 
@@ -435,6 +436,22 @@ class Chain(Protocol):
 
     async def ping(self) -> None:
         """Return if a node answers."""
+
+
+# --- discovery: new pools ---------------------------------------------------------------------------------
+
+
+class Discovery(Protocol):
+    """What is new on the chain. Every method may raise FillwrightError(CHAIN_UNAVAILABLE)."""
+
+    async def new_pools(self, within_s: int) -> Sequence[Listing]:
+        """Pools that were created in the last so many seconds, newest first; the oldest may be left out."""
+
+    async def facts(self, listing: Listing) -> Facts | None:
+        """What is known of the pool and of its new token now: not older than anything signed before. None: it is gone.
+
+        What cannot be found out is told for the worse.
+        """
 
 
 # --- clock ------------------------------------------------------------------------------------------------

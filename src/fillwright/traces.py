@@ -160,7 +160,7 @@ def _stage(order: Order) -> str:
 
 def _attributes(order: Order) -> dict[str, str | int]:
     """The order, where it stands, and its attempt."""
-    intent = order.intent
+    intent = order.swap
     attributes: dict[str, str | int] = {
         "fillwright.order.id": order.id,
         "fillwright.pair": f"{intent.token_in.symbol}>{intent.token_out.symbol}",

@@ -5,14 +5,16 @@ looks: the store holds the orders, and the compare-and-set decides whose event i
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from fillwright.errors import FillwrightError
 from fillwright.executor import Executor
-from fillwright.order import Order, Recorded, Status, Trailed, Triggered, is_at_least, transition
+from fillwright.order import Event, Order, Recorded, Status, Trailed, Triggered, is_at_least, transition
 from fillwright.ports import Conflict, Logged, Place, Queue
 from fillwright.routing import NoRoute, Prices
+from fillwright.scout import Find, Scout
+from fillwright.sniping import Hunter
 from fillwright.triggers import Index, Wanted, Watch, meaning, probe
 from fillwright.units import OrderId
 
@@ -31,13 +33,14 @@ class Watcher:
         self._queue = queue
         self._report = report
         self._index = Index()
+        self._scout = Scout(executor)
         self._place: Place | None = None
         """Up to where the log of resting orders is known; None before the first reading."""
 
     @property
     def watching(self) -> int:
         """Orders that this process waits for."""
-        return len(self._index)
+        return len(self._index) + len(self._scout)
 
     async def look(self) -> None:
         """Learn what has changed, ask the venues, and record whose condition is met.
@@ -53,6 +56,9 @@ class Watcher:
             whole = all(offer.problem is None for offer in offers)
             concerned += [(watch, prices) for watch in shelf.concerned(prices, whole=whole)]
         await self._judge(concerned)
+        finds = await self._scout.look()
+        for first in range(0, len(finds), _AT_ONCE):
+            await asyncio.gather(*(self._hit(find) for find in finds[first : first + _AT_ONCE]))
 
     # --- knowing ------------------------------------------------------------------------------------------
 
@@ -63,8 +69,7 @@ class Watcher:
             after: OrderId | None = None
             while page := await self._store.resting(after, _PAGE):
                 for order in page:
-                    if order.intent.rests:  # what has a schedule is woken by its time
-                        self._index.put(order)
+                    self._know(order)
                 after = page[-1].id
             self._place = place
         while entries := await self._store.log(self._place, _PAGE, resting=True):
@@ -78,15 +83,19 @@ class Watcher:
         reopened = [entry for entry in latest.values() if entry.status == Status.OPEN]
         for entry in latest.values():
             if entry.status != Status.OPEN:
-                self._index.remove(entry.order_id)
+                self._forget(entry.order_id)
         for order in await asyncio.gather(*(self._store.get(each.account, each.order_id) for each in reopened)):
             self._know(order)
 
     def _know(self, order: Order | None) -> None:
-        if order is not None and order.status is Status.OPEN:
-            self._index.put(order)
-        elif order is not None:
-            self._index.remove(order.id)
+        if order is not None and order.status is not Status.OPEN:
+            self._forget(order.id)
+        elif order is not None and order.intent.rests:  # what has a schedule is woken by its time
+            (self._index if order.intent.snipe is None else self._scout).put(order)
+
+    def _forget(self, order_id: OrderId) -> None:
+        self._index.remove(order_id)
+        self._scout.remove(order_id)
 
     # --- judging ------------------------------------------------------------------------------------------
 
@@ -94,24 +103,31 @@ class Watcher:
         """First come, first served."""
         concerned.sort(key=lambda each: each[0].order_id)
         for first in range(0, len(concerned), _AT_ONCE):
-            await asyncio.gather(*(self._try(*each) for each in concerned[first : first + _AT_ONCE]))
+            await asyncio.gather(*(self._act(*each) for each in concerned[first : first + _AT_ONCE]))
 
-    async def _try(self, watch: Watch, prices: Prices) -> None:
+    async def _act(self, watch: Watch, prices: Prices) -> None:
+        await self._move(watch, lambda order: self._event(order, prices))
+
+    async def _hit(self, find: Find) -> None:
+        await self._move(find.hunter, lambda order: self._scout.event(order, find))
+
+    async def _move(self, watch: Watch | Hunter, judge: Callable[[Order], Awaitable[Event | None]]) -> None:
         """One order's defect is not the others': it is left alone until its next event, or the next start."""
         try:
-            await self._act(watch, prices)
+            await self._record(watch, judge)
         except FillwrightError:
             raise
         except Exception as error:
-            self._index.remove(watch.order_id)
+            self._forget(watch.order_id)
             self._report(watch.order_id, error)
 
-    async def _act(self, watch: Watch, prices: Prices) -> None:
+    async def _record(self, watch: Watch | Hunter, judge: Callable[[Order], Awaitable[Event | None]]) -> None:
+        """Record what is judged of the order, if it still is as it was watched."""
         order = await self._store.get(watch.account, watch.order_id)
         if order is None or order.status is not Status.OPEN or order.seq != watch.seq:
             self._know(order)
             return
-        event = await self._event(order, prices)
+        event = await judge(order)
         if event is None:
             return
         after = Recorded(transition(order, event, self._executor.clock.now()), event)

@@ -151,7 +151,7 @@ def test_a_documented_example_is_accepted(tmp_path: Path) -> None:
     assert validator.is_valid(order)
     assert not validator.is_valid({**order, "nonsense": 1})
     assert not validator.is_valid({**order, "amount": "-1"})
-    assert {*order, "trail", "schedule"} == set(OrderRequest.__struct_encode_fields__)
+    assert {*order, "trail", "schedule", "sniper"} == set(OrderRequest.__struct_encode_fields__)
 
     async def script() -> None:
         async with serving(tmp_path) as server:

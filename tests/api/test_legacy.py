@@ -66,7 +66,7 @@ def test_each_dialect_gets_its_status_and_the_one_answer(
         ({**D, "slippage": 0.05, "slippageBps": 50}, "VALIDATION_CONTRADICTION", "/slippage"),
         ({**D, "orderType": "iceberg"}, "VALIDATION_FAILED", "/orderType"),
         ({**D, "orderType": "LIMIT"}, "VALIDATION_FAILED", "/limitPrice"),
-        ({**B, "type": "sniper"}, "VALIDATION_FAILED", "/type"),
+        ({**B, "type": "iceberg"}, "VALIDATION_FAILED", "/type"),
         ({**B, "inputToken": "USDC"}, "VALIDATION_CONTRADICTION", "/inputToken"),
         ({**A, "tokenIn": "SOL", "tokenOut": "USDC"}, "VALIDATION_CONTRADICTION", "/pair"),
         ({**A, "baseAsset": "BONK", "quoteAsset": "USDC"}, "VALIDATION_CONTRADICTION", "/baseAsset"),

@@ -21,7 +21,7 @@ from fillwright.adapters.sim.remote import RemoteChain
 from fillwright.adapters.sim.venue import PoolSource
 from fillwright.adapters.sqlite import SqliteStore
 from fillwright.order import Mode
-from fillwright.ports import Chain, Instruction, Store
+from fillwright.ports import Chain, Discovery, Instruction, Store
 from fillwright.units import Atoms, Millis, Token
 from tests.conformance.samples import SOL, USDC, HandClock
 
@@ -114,7 +114,7 @@ class PostgresRig(StoreRig):
                 await sql.execute(statement, seconds)
 
 
-class Network(Chain, PoolSource, Protocol):
+class Network(Chain, Discovery, PoolSource, Protocol):
     """A simulated chain and its pools, from wherever they are asked."""
 
 

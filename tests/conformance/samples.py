@@ -20,6 +20,7 @@ from fillwright.order import (
     Armed,
     Canceled,
     CancelRequested,
+    Declined,
     Event,
     Expired,
     Failed,
@@ -43,6 +44,7 @@ from fillwright.order import (
     SliceLanded,
     SliceSkipped,
     Slipped,
+    Sniped,
     Stamped,
     Started,
     Status,
@@ -55,6 +57,7 @@ from fillwright.order import (
 )
 from fillwright.ports import NewOrder
 from fillwright.schedule import Schedule
+from fillwright.sniping import Facts, Listing, Lock, Require, Snipe
 from fillwright.units import Atoms, Bps, Millis, Mint, OrderId, Price, Signature, Token
 
 SOL: Final = Token("SOL", Mint("So11111111111111111111111111111111111111112"), 9)
@@ -67,6 +70,29 @@ PRICE: Final = Price(197, 2_000)
 HOPELESS: Final = Problem(Code.POOL_REFUSED, "pool is frozen")
 SCHEDULE: Final = Schedule(slices=3, interval_ms=Millis(2_000), jitter_pct=20)
 TWAP: Final[dict[str, Any]] = {"type": OrderType.TWAP, "schedule": SCHEDULE}
+SNIPE: Final = Snipe(creator="somebody", min_liquidity=Atoms(10**9), require=Require(liquidity=Lock.BURNED))
+LISTING: Final = Listing(
+    venue="raydium",
+    address="pool-1",
+    mint=Mint("SomethingNew"),
+    against=SOL.mint,
+    creator="somebody",
+    slot=4_990,
+    unix_seconds=NOW // 1_000 - 4,
+)
+FACTS: Final = Facts(
+    slot=5_000,
+    unix_seconds=NOW // 1_000,
+    decimals=6,
+    mint_authority=False,
+    freeze_authority=False,
+    liquidity=Atoms(40 * 10**9),
+    locked_bps=10_000,
+    burned_bps=10_000,
+    extensions=(),
+    sellable=True,
+)
+"""Of a pool that any sniper would take."""
 EVENT_TYPES: Final[tuple[type, ...]] = get_args(Event)
 
 
@@ -201,6 +227,8 @@ def event_of(
         Amended: Amended(intent=msgspec.structs.replace(order.intent, slippage_bps=Bps(7))),
         Triggered: Triggered(price=PRICE),
         Slipped: Slipped(),
+        Sniped: Sniped(pool=LISTING, facts=FACTS),
+        Declined: Declined(pool=LISTING.address, problems=(HOPELESS,)),
         Started: Started(worker=worker),
         Reclaimed: Reclaimed(worker=worker),
         Routed: Routed(route=route_of(order, found_at=at)),
@@ -283,6 +311,7 @@ INTENTS: Final = st.builds(
     trail_bps=st.none() | st.integers(1, 5_000),
     time_in_force=st.sampled_from(TimeInForce),
     expire_at=st.none() | st.integers(NOW, NOW + 20_000),
+    snipe=st.none() | st.just(SNIPE),
 ).map(_scheduled)
 
 

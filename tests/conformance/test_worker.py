@@ -14,16 +14,20 @@ import pytest
 from fillwright.adapters.local import LocalBus, LocalQueue
 from fillwright.adapters.sim import PRESETS, Preset, SimChain, SimVenue, default_market
 from fillwright.adapters.sim.market import HUBS
+from fillwright.adapters.sim.newcomers import Newcomers
 from fillwright.adapters.sqlite import SqliteStore
 from fillwright.errors import Code, FillwrightError
 from fillwright.executor import Executor
 from fillwright.order import (
+    Declined,
     Leg,
     Mode,
     Order,
+    OrderType,
     Reclaimed,
     Recorded,
     Routed,
+    Side,
     Signed,
     SignedTx,
     SliceLanded,
@@ -32,11 +36,12 @@ from fillwright.order import (
     transition,
 )
 from fillwright.policy import Policy
-from fillwright.ports import Chain, Instruction, Queue, Sighting, Snapshot, Venue
-from fillwright.units import ATOMS_MAX, Atoms, Bps, Mint, OrderId, Signature
+from fillwright.ports import Chain, Discovery, Instruction, Queue, Sighting, Snapshot, Venue
+from fillwright.sniping import DECLINES_MAX, UNCHOSEN, Facts, Listing, Snipe
+from fillwright.units import ATOMS_MAX, Atoms, Bps, Millis, Mint, OrderId, Signature
 from fillwright.wire.frames import news_of
 from fillwright.worker import Failure, Worker
-from tests.conformance.samples import TWAP, LoopClock, accepted, fill_of, new_order, walked
+from tests.conformance.samples import SOL, TWAP, LoopClock, accepted, fill_of, new_order, walked
 from tests.simulation.loop import SimLoop, run
 
 SLOW = Preset(quote_ms=(100, 200), execute_ms=(2_000, 3_000))
@@ -73,7 +78,8 @@ class Plant:
         self._folder = folder
         self._stores: list[Fickle] = []
         self.open_store()
-        self.chain = SimChain(folder / "chain.db", self.clock, default_market(1), preset, seed=1)
+        market = default_market(1, newcomer_every_slots=5)
+        self.chain = SimChain(folder / "chain.db", self.clock, market, preset, seed=1)
         self.queue = LocalQueue()
         self.venues: list[Venue] = [self.venue(name) for name in ("raydium", "meteora")]
         self.failures: list[Failure] = []
@@ -92,12 +98,20 @@ class Plant:
     def venue(self, name: str) -> SimVenue:
         return SimVenue(name, self.chain, self.clock, self.preset, seed=1)
 
-    def worker(self, name: str, *, queue: Queue | None = None, chain: Chain | None = None) -> Worker:
+    def worker(
+        self,
+        name: str,
+        *,
+        queue: Queue | None = None,
+        chain: Chain | None = None,
+        discovery: Discovery | None = None,
+    ) -> Worker:
         executor = Executor(
             store=self.store,
             bus=LocalBus(),
             venues=self.venues,
             chain=chain or self.chain,
+            discovery=discovery or self.chain,
             clock=self.clock,
             policy=self.policy,
             hubs=HUBS,
@@ -493,5 +507,93 @@ def test_a_store_that_is_gone_for_good_does_not_keep_a_worker_from_stopping(simu
         await stopped(worker, running)
         assert plant.loop.time() - stopped_at <= POLICY.drain_s + 1
         assert plant.failures[-1].where == "retire"
+
+    simulation.run(scenario)
+
+
+# --- new pools ------------------------------------------------------------------------------------------------
+
+
+class Told:
+    """The chain's word on new pools, changed on its way."""
+
+    def __init__(self, chain: SimChain, change: Callable[[Facts, int], Facts]) -> None:
+        """`change` is told how often this pool was asked about."""
+        self._chain = chain
+        self._change = change
+        self._asked = Counter[str]()
+
+    async def new_pools(self, within_s: int) -> Sequence[Listing]:
+        return await self._chain.new_pools(within_s)
+
+    async def facts(self, listing: Listing) -> Facts | None:
+        facts = await self._chain.facts(listing)
+        self._asked[listing.address] += 1
+        return None if facts is None else self._change(facts, self._asked[listing.address])
+
+
+async def hunted(plant: Plant, discovery: Discovery, snipe: Snipe = Snipe(), **changes: Any) -> Order:  # noqa: B008
+    """What becomes of a sniper for any new pool."""
+    intent: dict[str, Any] = {
+        "type": OrderType.SNIPER,
+        "side": Side.BUY,
+        "token_in": SOL,
+        "token_out": UNCHOSEN,
+        "snipe": snipe,
+        **changes,
+    }
+    first = accepted("o-1", at=plant.clock.now(), amount=Atoms(10_000_000), slippage_bps=Bps(500), **intent)
+    await plant.store.create(new_order(first))
+    worker = plant.worker("w-1", discovery=discovery)
+    running = asyncio.create_task(worker.run())
+    await plant.until_ended([first.order.id])
+    await stopped(worker, running)
+    return await plant.order(first.order.id)
+
+
+def test_a_pool_that_fails_after_signing_costs_no_attempt(simulation: Simulation) -> None:
+    async def scenario(plant: Plant) -> None:
+        def change(facts: Facts, asked: int) -> Facts:
+            """As it is when it is found, bad when it is signed, and as it is from then on."""
+            return msgspec.structs.replace(facts, freeze_authority=facts.freeze_authority or asked == 2)
+
+        order = await hunted(plant, Told(plant.chain, change))
+        assert (order.status, order.attempt) == (Status.CONFIRMED, 1)
+        declined = [each.event for each in plant.seen if isinstance(each.event, Declined)]
+        assert [[problem.code for problem in event.problems] for event in declined] == [[Code.SNIPE_FREEZABLE]]
+        plant.settled_once([order.id])
+
+    simulation.run(scenario)
+
+
+def test_a_pool_that_turns_to_and_fro_makes_no_endless_history(simulation: Simulation) -> None:
+    async def scenario(plant: Plant) -> None:
+        def change(facts: Facts, asked: int) -> Facts:
+            """Whatever it is: fine at every look, frozen whenever it is signed for."""
+            return msgspec.structs.replace(
+                facts,
+                mint_authority=False,
+                freeze_authority=asked % 2 == 0,
+                extensions=(),
+                sellable=True,
+                locked_bps=10_000,
+                unix_seconds=0,
+            )
+
+        snipe = Snipe(mint=Newcomers(1, 5).number(0).token.mint)
+        order = await hunted(plant, Told(plant.chain, change), snipe=snipe, deadline_ms=Millis(20_000))
+        assert (order.status, order.attempt) == (Status.EXPIRED, 0)
+        assert len([each for each in plant.seen if isinstance(each.event, Declined)]) == DECLINES_MAX
+        assert plant.chain.settlements() == []
+
+    simulation.run(scenario)
+
+
+def test_what_is_known_from_before_the_signature_is_not_believed(simulation: Simulation) -> None:
+    async def scenario(plant: Plant) -> None:
+        lagging = Told(plant.chain, lambda facts, _: msgspec.structs.replace(facts, slot=facts.slot - 20))
+        order = await hunted(plant, lagging)
+        assert (order.status, order.problem and order.problem.code) == (Status.FAILED, Code.CHAIN_UNAVAILABLE)
+        assert plant.chain.settlements() == []
 
     simulation.run(scenario)

@@ -21,7 +21,7 @@ from fillwright.units import Atoms, OrderId
 from tests.simulation.hosts import Host, answer
 from tests.simulation.invariants import Witness
 from tests.simulation.loop import SimLoop
-from tests.simulation.wishes import ACCOUNT, fingerprinted, price_near, submission
+from tests.simulation.wishes import ACCOUNT, fingerprinted, hunt, price_near, submission
 
 CLIENT: Final = "client"
 STRANGER: Final = "mallory"
@@ -61,6 +61,8 @@ class Clients:
         self._spread_s = self.random.choice((0.5, 5.0, 25.0))
         self._aside = Random(f"{seed}:aside")
         """For clients that came later, so that the others do as they always did."""
+        self._hunting = Random(f"{seed}:hunting")
+        self._seed = seed
 
     async def run(self) -> None:
         """Until every client has what it came for."""
@@ -86,6 +88,8 @@ class Clients:
     async def _trade(self, number: int, group: asyncio.TaskGroup) -> None:
         random = self.random
         asked = submission(random, number)
+        if self._hunting.random() < 0.15:
+            asked = fingerprinted(asked, hunt(self._hunting, self._seed))
         await asyncio.sleep(random.uniform(0, self._spread_s))
         if asked.client_order_id is None and asked.idempotency_key is None:
             await self._ask(lambda engine: engine.submit(asked))  # it cannot be repeated, so it may be lost

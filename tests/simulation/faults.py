@@ -11,7 +11,8 @@ from typing import Final
 import msgspec
 
 from fillwright.adapters.sim import Faults, Preset, SimChain
-from fillwright.adapters.sim.chain import height_at
+from fillwright.adapters.sim.chain import _FIRST_SLOT, height_at
+from fillwright.adapters.sim.newcomers import Newcomer
 from fillwright.order import SignedTx
 from fillwright.units import Signature
 from tests.simulation.loop import SimLoop
@@ -116,6 +117,15 @@ class WorldChain(SimChain):
         """The truth that no node tells: whether these bytes can still change the ledger."""
         self.produce_blocks()
         return self.outcome(tx.signature) is None and self.height() <= tx.last_valid_height
+
+    def newcomer(self, address: str, slot: int) -> tuple[Newcomer, int]:
+        """The new pool, and the slot as the newcomer counts it."""
+        return self._newcomers[address], slot - _FIRST_SLOT
+
+    def reserve(self, address: str) -> int:
+        """What the pool holds now of the token that is paid."""
+        pool, newcomer = self._pools[address], self._newcomers[address]
+        return pool.reserves()[pool.mint_1 == newcomer.against.mint]
 
     def truth(self, signature: Signature) -> object:
         """The fill, the rejection, or None."""

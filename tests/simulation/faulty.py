@@ -30,6 +30,7 @@ from fillwright.ports import (
     Stored,
     Switch,
 )
+from fillwright.sniping import Facts, Listing
 from fillwright.units import Atoms, Millis, Mint, OrderId, Signature
 from tests.simulation.faults import Dice, WorldChain
 
@@ -258,6 +259,31 @@ class FaultyChain:
         slot = sighting.slot - self._dice.lag_slots
         seen = sighting.outcome is not None and sighting.outcome.slot <= slot
         return Sighting(height=height_at(slot), slot=slot, outcome=sighting.outcome if seen else None)
+
+
+class FaultyDiscovery:
+    """The same way, to what is new on the chain. What a call tells was true at some moment while it was under way."""
+
+    def __init__(self, inner: WorldChain, dice: Dice, patience_s: float) -> None:
+        self._inner = inner
+        self._dice = dice
+        self._patience_s = patience_s
+
+    async def new_pools(self, within_s: int) -> Sequence[Listing]:
+        await self._travel()
+        return await self._inner.new_pools(within_s)
+
+    async def facts(self, listing: Listing) -> Facts | None:
+        await self._travel()
+        facts = await self._inner.facts(listing)
+        await self._travel()
+        return facts
+
+    async def _travel(self) -> None:
+        if self._dice.strikes("venue.error"):
+            raise FillwrightError(Code.CHAIN_UNAVAILABLE, "nobody could say what is new (simulated)")
+        hangs = self._dice.strikes("chain.hang")
+        await asyncio.sleep(self._patience_s * self._dice.random.uniform(0.5, 3) if hangs else 0.05)
 
 
 def _ignore(_: object) -> None:

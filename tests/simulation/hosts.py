@@ -25,7 +25,7 @@ from fillwright.units import Millis
 from fillwright.wire.frames import news_of
 from fillwright.worker import Failure, Worker
 from tests.simulation.faults import Dice, WorldChain
-from tests.simulation.faulty import FaultyBus, FaultyChain, FaultyQueue, FaultyStore, FaultyVenue
+from tests.simulation.faulty import FaultyBus, FaultyChain, FaultyDiscovery, FaultyQueue, FaultyStore, FaultyVenue
 from tests.simulation.invariants import Witness
 from tests.simulation.loop import START_S, SimLoop
 
@@ -103,6 +103,7 @@ class Host:
             bus=FaultyBus(dice, witness),
             venues=guarded,
             chain=FaultyChain(chain, dice, witness, policy.chain_timeout_s),
+            discovery=FaultyDiscovery(chain, dice, policy.chain_timeout_s),
             clock=self.clock,
             policy=policy,
             hubs=HUBS,

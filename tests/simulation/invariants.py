@@ -15,6 +15,7 @@ from fillwright.order import (
     TRANSITIONS,
     Accepted,
     Armed,
+    Declined,
     Event,
     Landed,
     Lapsed,
@@ -25,6 +26,7 @@ from fillwright.order import (
     SliceLanded,
     SliceSkipped,
     Slipped,
+    Sniped,
     Trailed,
     Triggered,
     accept,
@@ -49,6 +51,8 @@ _COUNTED: Final = {
     Slipped: "slips",
     SliceLanded: "slices",
     SliceSkipped: "skipped",
+    Sniped: "snipes",
+    Declined: "declines",
 }
 
 

@@ -10,12 +10,14 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from fillwright.adapters.sim.newcomers import Trap
 from fillwright.adapters.sim.transactions import SimTx
 from fillwright.order import (
     TERMINAL,
     Accepted,
     Canceled,
     CancelRequested,
+    Declined,
     Expired,
     Fill,
     Intent,
@@ -36,6 +38,7 @@ from fillwright.order import (
     SliceLanded,
     SliceSkipped,
     Slipped,
+    Sniped,
     Started,
     Status,
     TimeInForce,
@@ -44,6 +47,7 @@ from fillwright.order import (
 )
 from fillwright.policy import Policy, max_in, min_out
 from fillwright.ports import Rejection
+from fillwright.sniping import Lock
 from fillwright.units import OrderId, Price
 from tests.simulation.faults import WorldChain
 
@@ -84,11 +88,12 @@ def objections(known: Knowledge, by: str, states: Sequence[Recorded], recorded: 
             yield from _on_claim(known, before, order, event)
         case Routed():
             yield from _on_route(order, part_of(states))
-        case Triggered() | Trailed() | Expired() | Slipped():
+        case Triggered() | Trailed() | Expired() | Slipped() | Sniped() | Declined():
             yield from _on_rest(known, before, order, event)
         case Signed(tx=tx):
             known.signed.setdefault(order.id, []).append(tx)
             yield from _on_signature(known, before, tx)
+            yield from _on_hunt(known, before, tx)
             yield from _on_haste(known, states[-1], order)
             yield from _on_slices(states, order)
         case Lapsed() | Reverted():
@@ -121,7 +126,10 @@ def _on_claim(known: Knowledge, before: Order, order: Order, event: Started | Re
 
 
 def _on_rest(
-    known: Knowledge, before: Order, order: Order, event: Triggered | Trailed | Expired | Slipped
+    known: Knowledge,
+    before: Order,
+    order: Order,
+    event: Triggered | Trailed | Expired | Slipped | Sniped | Declined,
 ) -> Iterator[Objection]:
     match event:
         case Triggered(price=price):
@@ -130,6 +138,11 @@ def _on_rest(
             yield from _on_trail(before, best)
         case Slipped():
             yield from _on_slip(known, before, order)
+        case Sniped(pool=pool):
+            yield from _on_find(known, before, pool.address)
+        case Declined():
+            if before.intent.snipe is None or order.attempt != before.attempt - 1 or known.alive(order.id):
+                yield "I6", f"{order.id} gave its pool up: {before}"
         case Expired() if before.status is Status.OPEN:
             if before.deadline_at is None or order.updated_at < before.deadline_at:
                 yield "I6", f"{order.id} expired while it rested, before {before.deadline_at}"
@@ -166,6 +179,49 @@ def _on_slip(known: Knowledge, before: Order, order: Order) -> Iterator[Objectio
     """Only what waits for a limit price may go back to waiting, without an attempt spent, and with nothing alive."""
     if before.intent.limit is None or order.attempt != before.attempt - 1 or known.alive(order.id):
         yield "I6", f"{order.id} slipped back: {before}"
+
+
+def _on_find(known: Knowledge, before: Order, address: str) -> Iterator[Objection]:
+    """It is a pool that the order waits for."""
+    intent, snipe = before.intent, before.intent.snipe
+    newcomer, _ = known.chain.newcomer(address, 0)
+    found = newcomer.token.mint, newcomer.creator, newcomer.pool.venue, newcomer.against
+    if snipe is None or newcomer.against != intent.token_in:
+        yield "I6", f"{before.id} found {found}, which it does not wait for: {intent}"
+    elif snipe.mint not in (None, found[0]) or snipe.creator not in (None, found[1]):
+        yield "I6", f"{before.id} found {found}, it waits for {snipe}"
+    elif intent.venues is not None and found[2] not in intent.venues:
+        yield "I6", f"{before.id} found {found}, it waits for {intent.venues}"
+
+
+def _on_hunt(known: Knowledge, before: Order, tx: SignedTx) -> Iterator[Objection]:
+    """What is signed for a sniper swaps on a pool that met each of its conditions at the slot of the signature."""
+    snipe = before.intent.snipe
+    if snipe is None:
+        return
+    pools = {wish.pool for wish in tx_of(tx.raw).instructions}
+    if before.target is None or pools != {before.target.address}:
+        yield "sniper", f"{before.id} chose {before.target}, signed for is {pools}"
+        return
+    newcomer, offset = known.chain.newcomer(before.target.address, tx.signed_slot)
+    trap, require = newcomer.trap, snipe.require
+    is_free = trap is Trap.UNLOCKED or newcomer.is_pulled(offset)
+    reserve = known.chain.reserve(before.target.address)
+    if not newcomer.is_pulled(offset):  # until then orders only add to it, and it may have gone since
+        reserve = max(reserve, newcomer.pool.reserves()[newcomer.pool.mint_1 == newcomer.against.mint])
+    failed = {
+        "age": (offset - newcomer.offset) * 0.4 > snipe.max_age_s + 1,
+        "liquidity": reserve < snipe.min_liquidity,
+        "lock": require.liquidity is not Lock.ANY and is_free,
+        "burn": require.liquidity is Lock.BURNED and not newcomer.burned,
+        "mint": require.mint_authority_revoked and trap is Trap.MINTABLE,
+        "freeze": require.freeze_authority_none and trap is Trap.FREEZABLE,
+        "extensions": require.extensions_none and trap is Trap.TAXED,
+        "sale": require.sellable and trap is Trap.UNSELLABLE,
+    }
+    if any(failed.values()):
+        why = [name for name, fails in failed.items() if fails]
+        yield "sniper", f"{before.id} was signed for {newcomer.pool.address}, a {trap}: {why}"
 
 
 def _is_good(intent: Intent, price: Price, wanted: Fraction) -> bool:
@@ -252,7 +308,7 @@ def _on_signature(known: Knowledge, before: Order, tx: SignedTx) -> Iterator[Obj
         yield "I2", f"{before.id} has more than one transaction that can land"
     if before.cancel_requested:
         yield "I8", f"signed although a cancel was noted: {before.id}"
-    signed, route, intent = tx_of(tx.raw), before.route, before.intent
+    signed, route, intent = tx_of(tx.raw), before.route, before.swap
     assert route is not None
     if signed.order_id != before.id or len(signed.instructions) != len(route.legs) or tx.limit != limit_of(before):
         yield "I6", f"another transaction than the route's was signed for {before.id}"
@@ -312,7 +368,7 @@ def _on_no_fill(known: Knowledge, order: Order, fills: Sequence[Fill]) -> Iterat
 
 def limit_of(order: Order) -> int:
     """The bound that this order's route and slippage allow: least out for exact in, most in for exact out."""
-    route, intent = order.route, order.intent
+    route, intent = order.route, order.swap
     assert route is not None
     return sum(_leg_limit(intent, route, leg) for leg in route.legs if _is_at_free_end(intent, leg))
 

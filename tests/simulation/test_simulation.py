@@ -25,7 +25,8 @@ def test_every_promise_is_kept_under_every_fault() -> None:
     broken = [f"{o.seed} {o.invariant}: {o.detail}\n{o.report}" for o in outcomes if o.invariant]
     assert not broken, "\n".join(broken[:3])
     assert not [kind for kind in KINDS if not any(outcome.struck[kind] for outcome in outcomes)]
-    for happening in ("settled", "slices", "skipped", "take-overs", "lapses", "conflicts", "watches"):
+    happenings = ("settled", "slices", "skipped", "take-overs", "lapses", "conflicts", "watches", "snipes", "declines")
+    for happening in happenings:
         assert any(outcome.counts[happening] for outcome in outcomes), happening
 
 

@@ -10,14 +10,19 @@ from typing import Any, Final
 import msgspec
 
 from fillwright.adapters.sim.market import BONK, MSOL, SOL, USDC, USDT
+from fillwright.adapters.sim.newcomers import Newcomers
 from fillwright.adapters.sim.prices import START_USD
 from fillwright.engine import Submission
 from fillwright.order import Intent, Mode, OrderType, Side, TimeInForce
 from fillwright.schedule import Schedule
-from fillwright.units import Atoms, Bps, Millis, Price
+from fillwright.sniping import UNCHOSEN, Lock, Require, Snipe
+from fillwright.units import Atoms, Bps, Millis, Mint, Price, Token
 from tests.simulation.hosts import VENUES
 
 ACCOUNT: Final = "alice"
+NEWCOMER_EVERY_SLOTS: Final = 10
+"""About four seconds between two new pools."""
+_NEWCOMERS: Final = 25
 _PAIRS: Final = ((SOL, USDC), (SOL, USDC), (SOL, USDT), (USDC, USDT), (BONK, SOL), (BONK, USDC), (MSOL, USDC))
 """Base and quote. BONK/USDC goes over SOL only; the last pair has no pool in the world's market."""
 _TYPICAL: Final = {SOL: 2 * 10**9, USDC: 150 * 10**6, USDT: 150 * 10**6, BONK: 3 * 10**10, MSOL: 10**9}
@@ -61,7 +66,7 @@ def _intent(random: Random) -> Intent:
 
 def conditional(random: Random, market: Intent) -> Intent:
     """The same swap, under a condition: some are met at once, some after a while, some never."""
-    kind = random.choice([kind for kind in OrderType if kind is not OrderType.MARKET])
+    kind = random.choice([kind for kind in OrderType if kind not in (OrderType.MARKET, OrderType.SNIPER)])
     told: dict[str, Any] = {"type": kind, "deadline_ms": Millis(random.randint(5_000, 120_000))}
     if kind in (OrderType.TWAP, OrderType.DCA):
         return _scheduled(random, market, told)
@@ -90,6 +95,44 @@ def _scheduled(random: Random, market: Intent, told: dict[str, Any]) -> Intent:
     if random.random() < 0.4:
         told["limit"] = price_near(random, market)
     return msgspec.structs.replace(market, **told)
+
+
+def hunt(random: Random, seed: int) -> Intent:
+    """A new pool instead: any, of a mint that is to come, or by a creator; careful, or with a condition given up."""
+    token_in = random.choice((SOL, SOL, USDC))
+    named = Newcomers(seed, NEWCOMER_EVERY_SLOTS).number(random.randrange(_NEWCOMERS))
+    mint = Mint(named.token.mint) if random.random() < 0.2 else None
+    careful = random.random() < 0.6
+    snipe = Snipe(
+        mint=mint,
+        creator=named.creator if random.random() < 0.2 else None,
+        min_liquidity=Atoms(_TYPICAL[token_in] * random.choice((0, 1, 5))),
+        max_age_s=random.choice((5, 20, 60)),
+        require=Require() if careful else _given_up(random),
+    )
+    return Intent(
+        type=OrderType.SNIPER,
+        side=Side.BUY,
+        token_in=token_in,
+        token_out=UNCHOSEN if mint is None else Token(mint, mint, 0),
+        amount=Atoms(int(_TYPICAL[token_in] * random.uniform(0.01, 1))),
+        mode=Mode.EXACT_IN,
+        slippage_bps=Bps(random.choice((0, 100, 500))),
+        max_price_impact_bps=Bps(100) if random.random() < 0.2 else None,
+        deadline_ms=Millis(random.randint(5_000, 120_000)),
+        venues=(random.choice(VENUES),) if random.random() < 0.2 else None,
+        snipe=snipe,
+    )
+
+
+def _given_up(random: Random) -> Require:
+    return Require(
+        mint_authority_revoked=random.random() < 0.5,
+        freeze_authority_none=random.random() < 0.5,
+        liquidity=random.choice(tuple(Lock)),
+        extensions_none=random.random() < 0.5,
+        sellable=random.random() < 0.5,
+    )
 
 
 def price_near(random: Random, intent: Intent) -> Price:

@@ -24,6 +24,7 @@ from tests.simulation.hosts import Host, SkewedClock, WatchedStore, random_offse
 from tests.simulation.invariants import Witness
 from tests.simulation.loop import SimLoop
 from tests.simulation.verdict import judge
+from tests.simulation.wishes import NEWCOMER_EVERY_SLOTS
 
 POLICY: Final = Policy(
     backoff_ms=(Millis(500), Millis(2_000)),
@@ -220,7 +221,7 @@ def _fresh_database(folder: Path, seed: int) -> Path:
 
 def _small_market(seed: int) -> Market:
     """Every kind of pool and every kind of route, on few enough pools for thousands of worlds."""
-    market = default_market(seed)
+    market = default_market(seed, newcomer_every_slots=NEWCOMER_EVERY_SLOTS)
     left_out = {MSOL.mint, WBTC.mint}
     pools = tuple(pool for pool in market.pools if not {pool.mint_0, pool.mint_1} & left_out)
     return msgspec.structs.replace(market, pools=pools)

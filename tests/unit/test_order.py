@@ -18,6 +18,7 @@ from fillwright.order import (
     Canceled,
     CancelRequested,
     Conclude,
+    Declined,
     Event,
     Expired,
     Failed,
@@ -79,6 +80,7 @@ pending    Armed           open
 open       Trailed         open
 open       Amended         open
 open       Triggered       pending
+open       Sniped          pending
 open       Canceled        canceled
 open       Expired         expired
 open       Started         routing
@@ -96,6 +98,8 @@ routing    Routed          building
 routing    Aborted         pending
 routing    Slipped         open
 building   Slipped         open
+routing    Declined        open
+building   Declined        open
 routing    Canceled        canceled
 routing    Expired         expired
 routing    Failed          failed
@@ -412,7 +416,7 @@ def test_any_walk_of_legal_events_keeps_the_invariants(recorded: list[Recorded])
     for each in recorded:
         check(each.order)
     for before, after in steps_of(recorded):
-        spent = isinstance(after.event, Started) - isinstance(after.event, Slipped)
+        spent = isinstance(after.event, Started) - isinstance(after.event, Slipped | Declined)
         is_sliced = isinstance(after.event, SliceLanded | SliceSkipped)
         assert after.order.attempt == (0 if is_sliced else before.attempt + spent)
         assert after.order.cancel_requested >= before.cancel_requested

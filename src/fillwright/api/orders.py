@@ -49,7 +49,7 @@ from fillwright.wire.resources import (
     cancel_view,
     fill_views,
     is_in_flight,
-    last_route,
+    last_routed,
     order_view,
     preview_view,
     route_view,
@@ -200,11 +200,12 @@ class Orders:
     async def explain(self, request: web.Request) -> web.Response:
         order = await self._engine.get(account_of(request), order_id_in(request))
         now, policy = self._engine.clock.now(), self._engine.policy
-        return json_response(encode(explain_view(order, now, policy, await self._current_price(order))))
+        pools = None if order.status is not Status.OPEN else await self._engine.candidates(order)
+        return json_response(encode(explain_view(order, now, policy, await self._current_price(order), pools)))
 
     async def _current_price(self, order: Order) -> Price | None:
         """Of an order that waits for one."""
-        if order.status is not Status.OPEN:
+        if order.status is not Status.OPEN or order.intent.snipe is not None:
             return None
         route = await self._engine.quote(order.part)
         return None if isinstance(route, NoRoute) else order.intent.price(route.amount_in, route.amount_out)
@@ -226,10 +227,9 @@ class Orders:
 
     async def route(self, request: web.Request) -> web.Response:
         history = await self._history(request)
-        order: Order = history[-1].order
-        route = last_route(history)
-        view = None if route is None else route_view(order.intent, route, self._engine.tokens.all)
-        return json_response(encode(OrderRoute(order.id, view)))
+        routed = last_routed(history)
+        view = None if routed is None else route_view(*routed, self._engine.tokens.all)
+        return json_response(encode(OrderRoute(history[-1].order.id, view)))
 
     # --- parts --------------------------------------------------------------------------------------------
 
@@ -240,6 +240,8 @@ class Orders:
         return await self._engine.history(account_of(request), order_id_in(request))
 
     async def _route(self, asked: Asked) -> Route:
+        if asked.intent.snipe is not None:
+            raise FillwrightError(Code.ROUTE_NONE, "a sniper has no route before it has chosen a pool", pointer="/type")
         route = await self._engine.quote(asked.intent.opening)
         if isinstance(route, NoRoute):
             raise FillwrightError(route.problem.code, route.problem.detail)

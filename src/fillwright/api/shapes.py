@@ -17,7 +17,9 @@ from fillwright.schedule import JITTER_PCT_MAX, SLICES_MAX, SLICES_MIN
 from fillwright.webhooks import DESCRIPTION_MAX, URL_MAX
 from fillwright.wire.conditions import INTERVAL_S, TRAIL_BPS_MAX
 from fillwright.wire.requests import CLIENT_ID_MAX, SLIPPAGE_BPS_MAX, TAG_MAX
+from fillwright.wire.sniper import MAX_AGE_S_MAX
 
+_ADDRESS: Final = "^[1-9A-HJ-NP-Za-km-z]{32,44}$"
 _VISIBLE: Final = "^[!-~]([ -~]*[!-~])?$"
 
 
@@ -88,8 +90,29 @@ class ScheduleRequest(_Sent, frozen=True, kw_only=True):
     jitter_pct: Annotated[Any, _whole(0, JITTER_PCT_MAX, "Of the interval, by which each may be moved.")] | None = None
 
 
+class RequireRequest(_Sent, frozen=True, kw_only=True):
+    """The first word of each is what holds unless another one is told."""
+
+    mint_authority: Literal["revoked", "any"] | None = None
+    freeze_authority: Literal["none", "any"] | None = None
+    liquidity: Literal["locked", "burned", "any"] | None = None
+    extensions: Literal["none", "any"] | None = None
+    sellable: Annotated[bool, Meta(description="true unless told otherwise.")] | None = None
+
+
+class SniperRequest(_Sent, frozen=True, kw_only=True):
+    """With neither `mint` nor `creator`: any new pool against `tokenIn`."""
+
+    mint: Annotated[str, Meta(pattern=_ADDRESS)] | None = None
+    creator: Annotated[str, Meta(pattern=_ADDRESS)] | None = None
+    venues: Annotated[list[str], Meta(min_length=1, max_length=16)] | None = None
+    min_liquidity: Annotated[_Amount, Meta(description="Of `tokenIn`, in the pool.")] | None = None
+    max_age_seconds: Annotated[Any, _whole(1, MAX_AGE_S_MAX, "Since the pool was created: 60.")] | None = None
+    require: RequireRequest | None = None
+
+
 class OrderRequest(_Sent, frozen=True, kw_only=True):
-    """`tokenIn` and `tokenOut`, or `pair` and `side`; both only where they agree."""
+    """`tokenIn` and `tokenOut`, or `pair` and `side`; both only where they agree. A sniper has `tokenIn` alone."""
 
     client_order_id: Annotated[str, _text(CLIENT_ID_MAX, "Your name for the order, unique for ever.")] | None = None
     type: OrderType | None = None
@@ -105,6 +128,7 @@ class OrderRequest(_Sent, frozen=True, kw_only=True):
     trigger: TriggerRequest | None = None
     trail: TrailRequest | None = None
     schedule: ScheduleRequest | None = None
+    sniper: SniperRequest | None = None
     time_in_force: TimeInForce | None = None
     expire_at: Annotated[Any, Meta(description="RFC 3339 or epoch milliseconds, for gtd.")] | None = None
     deadline_ms: Annotated[Any, _whole(1, 86_400_000, "From acceptance; nothing is signed after it.")] | None = None
@@ -205,6 +229,7 @@ class LegacyRequest(_Sent, frozen=True, kw_only=True):
     trigger: TriggerRequest | None = None
     trail: TrailRequest | None = None
     schedule: ScheduleRequest | None = None
+    sniper: SniperRequest | None = None
     time_in_force: TimeInForce | None = None
     expire_at: Annotated[Any, Meta(description="RFC 3339 or epoch milliseconds, for gtd.")] | None = None
 

@@ -28,6 +28,7 @@ _NEEDS: Final = {
     OrderType.TRAILING_STOP: frozenset({"trail"}),
     OrderType.TWAP: frozenset({"schedule"}),
     OrderType.DCA: frozenset({"schedule"}),
+    OrderType.SNIPER: frozenset({"sniper"}),
 }
 _MAY: Final = {
     OrderType.MARKET: frozenset[str](),
@@ -37,6 +38,7 @@ _MAY: Final = {
     OrderType.TRAILING_STOP: frozenset({"limitPrice"}),
     OrderType.TWAP: frozenset({"limitPrice"}),
     OrderType.DCA: frozenset({"limitPrice"}),
+    OrderType.SNIPER: frozenset[str](),
 }
 
 
@@ -53,7 +55,8 @@ class Conditions(msgspec.Struct, frozen=True, kw_only=True):
 def read_conditions(fields: Fields, *, base: Token | None, quote: Token | None, side: Side | None) -> Conditions:
     """What the request says. Without both tokens and the side, which are blamed already, prices cannot be judged."""
     kind = _type(fields)
-    told = {name for name in ("limitPrice", "trigger", "trail", "schedule") if fields.has(name)}
+    told = {name for name in ("limitPrice", "trigger", "trail", "schedule", "sniper") if fields.has(name)}
+    fields.skip("sniper")  # what it says is for `sniper.read_hunt`
     limit = _price(fields, "limitPrice", base, quote)
     trigger = _trigger(fields, kind, base, quote, side)
     trail = _trail(fields)

@@ -3,16 +3,19 @@
 Decides: the words. Must never: promise a time that nobody knows; an estimate is called one.
 """
 
+from collections.abc import Sequence
 from typing import Final, assert_never
 
 import msgspec
 
 from fillwright.order import Order, Status
 from fillwright.policy import Policy
+from fillwright.scout import Candidate
 from fillwright.units import Millis, Price, format_atoms
 from fillwright.wire import rfc3339
 from fillwright.wire.conditions import awaited_price, distance_bps, shown
 from fillwright.wire.resources import outcome_expected_at
+from fillwright.wire.sniper import CandidateView, candidate_view
 
 
 class TroubleView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -23,7 +26,7 @@ class TroubleView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ExplainView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """`waits_for`: worker, pause, slice, price, quotes, signature, chain or nothing."""
+    """`waits_for`: worker, pause, slice, price, pool, quotes, signature, chain or nothing."""
 
     order_id: str
     status: str
@@ -44,6 +47,8 @@ class ExplainView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True,
     attempts_max: int
     cancel_requested: bool = False
     last_problem: TroubleView | None = None
+    candidates: Sequence[CandidateView] | None = None
+    """Of an open sniper: the latest pools that it waits for, judged now, newest first, and why it refuses them."""
 
 
 class _Outlook(msgspec.Struct, frozen=True):
@@ -66,8 +71,14 @@ _PARTLY: Final = {
 }
 
 
-def explain_view(order: Order, now: Millis, policy: Policy, current: Price | None = None) -> ExplainView:
-    """`current`: the price that an open order's size would get now, where one is known."""
+def explain_view(
+    order: Order,
+    now: Millis,
+    policy: Policy,
+    current: Price | None = None,
+    candidates: Sequence[Candidate] | None = None,
+) -> ExplainView:
+    """`current`: the price that an open order's size would get now, where one is known. `candidates`: of a sniper."""
     awaited = awaited_price(order) if order.status is Status.OPEN else None
     outlook = _outlook(order, now)
     expected = outcome_expected_at(order)
@@ -92,6 +103,7 @@ def explain_view(order: Order, now: Millis, policy: Policy, current: Price | Non
         else TroubleView(
             code=problem.code, detail=problem.detail, retryable=problem.retryable, words=_trouble(order, policy)
         ),
+        candidates=None if candidates is None else [candidate_view(order.intent, each) for each in candidates],
     )
 
 
@@ -108,9 +120,19 @@ def _between_slices(order: Order, slices: int) -> _Outlook:
     return _Outlook("slice", "The order waits for its next slice to be due.", swap, order.due_at)
 
 
+def _hunting(order: Order) -> _Outlook:
+    snipe = order.intent.snipe
+    assert snipe is not None
+    which = f"of {snipe.mint}" if snipe.mint else f"by {snipe.creator}" if snipe.creator else "of any token"
+    summary = f"The order rests until there is a new pool {which} against {order.intent.token_in.symbol} that is safe"
+    return _Outlook("pool", f"{summary} by its conditions.", "check the pool and swap")
+
+
 def _open(order: Order) -> _Outlook:
     if order.intent.schedule is not None:
         return _between_slices(order, order.intent.schedule.slices)
+    if order.intent.snipe is not None:
+        return _hunting(order)
     awaited = awaited_price(order)
     if awaited is None:
         return _Outlook("price", "The order waits for the first price to trail from.", "note the best price")

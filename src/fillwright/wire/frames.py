@@ -11,6 +11,7 @@ import msgspec
 from fillwright.errors import Problem
 from fillwright.order import (
     Canceled,
+    Declined,
     Fill,
     Intent,
     Landed,
@@ -23,12 +24,14 @@ from fillwright.order import (
     SignedTx,
     SliceLanded,
     SliceSkipped,
+    Sniped,
     Status,
     Triggered,
 )
 from fillwright.ports import News
 from fillwright.units import BPS_ONE, Token, format_atoms, format_price, format_ratio
 from fillwright.wire.conditions import awaited_price, progress, shown
+from fillwright.wire.sniper import RefusalView, refusal_views
 
 
 class QuoteFrame(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
@@ -68,6 +71,11 @@ class Frame(
     retry_at: int | None = None
     trigger_price: str | None = None
     """What an open order waits for."""
+    pool: str | None = None
+    """The new pool that a sniper has chosen, or, with `refusals`, leaves alone after all."""
+    token_out: str | None = None
+    """Its token."""
+    refusals: Sequence[RefusalView] | None = None
     dex: str | None = None
     chosen: str | None = None
     quotes: Sequence[QuoteFrame] | None = None
@@ -103,7 +111,7 @@ encode_frame = msgspec.json.Encoder().encode
 
 def frame_of(recorded: Recorded) -> Frame:
     order = recorded.order
-    intent, tx, fill = order.intent, order.tx, fill_in(recorded)
+    intent, tx, fill = order.swap, order.tx, fill_in(recorded)
     route = order.route if order.status in _ROUTED or fill else None
     done = progress(order)
     problem = _problem(recorded)
@@ -118,6 +126,7 @@ def frame_of(recorded: Recorded) -> Frame:
         attempt=order.attempt or None,
         retry_at=retry_at(order),
         trigger_price=_awaited(order) if order.status is Status.OPEN else None,
+        **_hunted(recorded),  # type: ignore[arg-type]
         dex=venue,
         chosen=venue,
         quotes=quote_frames(intent, route) if route and order.status is Status.BUILDING else None,
@@ -146,6 +155,16 @@ def fill_in(recorded: Recorded) -> Fill | None:
     return recorded.event.fill if isinstance(recorded.event, Landed | SliceLanded) else None
 
 
+def _hunted(recorded: Recorded) -> dict[str, object]:
+    match recorded.event:
+        case Sniped(pool=pool):
+            return {"pool": pool.address, "token_out": recorded.order.swap.token_out.symbol}
+        case Declined(pool=address, problems=problems):
+            return {"pool": address, "refusals": refusal_views(problems)}
+        case _:
+            return {}
+
+
 def _problem(recorded: Recorded) -> Problem | None:
     if isinstance(recorded.event, Canceled | SliceSkipped):
         return recorded.event.problem
@@ -155,7 +174,7 @@ def _problem(recorded: Recorded) -> Problem | None:
 def _price(recorded: Recorded, route: Route | None) -> str | None:
     if isinstance(recorded.event, Triggered):
         return shown(recorded.order.intent, recorded.event.price)
-    return None if route is None else price_text(recorded.order.intent, route.amount_in, route.amount_out)
+    return None if route is None else price_text(recorded.order.swap, route.amount_in, route.amount_out)
 
 
 def _awaited(order: Order) -> str | None:

@@ -11,11 +11,12 @@ from typing import Final
 import msgspec
 
 from fillwright.errors import Code
-from fillwright.order import Intent, Mode, Side
+from fillwright.order import Intent, Mode, OrderType, Side
 from fillwright.tokens import Tokens, quote_of
 from fillwright.units import Atoms, Bps, Millis, Token, format_atoms
 from fillwright.wire.conditions import read_conditions, shown
 from fillwright.wire.reading import Fields, Json, Members
+from fillwright.wire.sniper import read_hunt
 
 SLIPPAGE_BPS_DEFAULT: Final = Bps(100)
 SLIPPAGE_BPS_MAX: Final = 5_000
@@ -61,7 +62,11 @@ def parse_order(members: Members, tokens: Tokens, venues: Collection[str], *, at
     """The meaning of a canonical request. `at`: where its object is in the message. Raises Refused."""
     fields = Fields(members, at)
     client_order_id = fields.text("clientOrderId", CLIENT_ID_MAX)
-    swap = _swap(fields, tokens)
+    hunt = read_hunt(fields, tokens, venues) if members.get("type") == OrderType.SNIPER else None
+    if members.get("type") == OrderType.SNIPER:
+        swap = None if hunt is None else _Swap(Side.BUY, hunt.token_in, hunt.token_out)
+    else:
+        swap = _swap(fields, tokens)
     base, quote, side = (None, None, None) if swap is None else swap.pair
     conditions = read_conditions(fields, base=base, quote=quote, side=side)
     mode = _mode(fields, swap)
@@ -69,6 +74,8 @@ def parse_order(members: Members, tokens: Tokens, venues: Collection[str], *, at
     impact = fields.whole("maxPriceImpactBps", least=0, most=SLIPPAGE_BPS_MAX)
     deadline = fields.whole("deadlineMs", least=1, most=_DEADLINE_MS_MAX)
     routing = _routing(fields, venues)
+    if hunt is not None and routing.venues is not None:
+        fields.blame("routing", "a sniper's venues stand in sniper", Code.VALIDATION_CONTRADICTION)
     tags = fields.texts("tags", most=_TAGS_MAX, longest=TAG_MAX)
     amount = _amount(fields, swap, mode)
     if conditions.schedule is not None:
@@ -87,7 +94,7 @@ def parse_order(members: Members, tokens: Tokens, venues: Collection[str], *, at
         slippage_bps=SLIPPAGE_BPS_DEFAULT if slippage is None else Bps(slippage),
         max_price_impact_bps=None if impact is None else Bps(impact),
         deadline_ms=None if deadline is None else Millis(deadline),
-        venues=routing.venues,
+        venues=routing.venues if hunt is None else hunt.venues,
         max_legs=routing.max_legs,
         max_hops=routing.max_hops,
         tags=tags or (),
@@ -97,6 +104,7 @@ def parse_order(members: Members, tokens: Tokens, venues: Collection[str], *, at
         time_in_force=conditions.time_in_force,
         expire_at=conditions.expire_at,
         schedule=conditions.schedule,
+        snipe=None if hunt is None else hunt.snipe,
     )
     return Asked(intent, client_order_id)
 
@@ -150,6 +158,8 @@ def _amendable(intent: Intent) -> dict[str, Json]:
         told["limitPrice"] = shown(intent, intent.limit)
     if intent.trigger is not None:
         told["trigger"] = {"price": shown(intent, intent.trigger)}
+    if intent.snipe is not None:
+        told["sniper"] = {}  # it stays as it is
     if intent.trail_bps is not None:
         told["trail"] = {"bps": str(intent.trail_bps)}
     if intent.schedule is not None:

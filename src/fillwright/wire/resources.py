@@ -13,6 +13,7 @@ from fillwright.errors import Problem
 from fillwright.order import (
     Aborted,
     Canceled,
+    Declined,
     Expired,
     Failed,
     Intent,
@@ -37,6 +38,7 @@ from fillwright.units import BPS_ONE, Atoms, Millis, Mint, Price, Token, ceil_di
 from fillwright.wire import rfc3339
 from fillwright.wire.conditions import ScheduleView, TrailView, TriggerView, condition_fields, progress
 from fillwright.wire.frames import QuoteFrame, bound_texts, fill_in, price_text, quote_frames, retry_at
+from fillwright.wire.sniper import SniperView, sniper_view
 
 _BLOCK_MS = 400
 """About the time between two blocks: for estimates shown to people."""
@@ -71,6 +73,7 @@ class IntentView(_Shown, frozen=True, kw_only=True):
     trigger: TriggerView | None = None
     trail: TrailView | None = None
     schedule: ScheduleView | None = None
+    sniper: SniperView | None = None
     time_in_force: str | None = None
     expire_at: str | None = None
     routing: RoutingView | None = None
@@ -90,6 +93,8 @@ class OrderView(IntentView, frozen=True, kw_only=True):
     retry_at: str | None = None
     cancel_requested: bool = False
     outcome_known_by: str | None = None
+    pool: str | None = None
+    """The new pool that a sniper has chosen."""
     dex: str | None = None
     reason: str | None = None
     price: str | None = None
@@ -226,6 +231,7 @@ def _intent_fields(intent: Intent, best: Price | None = None) -> dict[str, objec
         "max_price_impact_bps": intent.max_price_impact_bps,
         "deadline_ms": intent.deadline_ms,
         **condition_fields(intent, best),
+        "sniper": sniper_view(intent),
         "routing": _routing_view(intent),
         "tags": intent.tags,
     }
@@ -238,7 +244,7 @@ def _routing_view(intent: Intent) -> RoutingView | None:
 
 
 def order_view(order: Order) -> OrderView:
-    intent, tx, fill, problem = order.intent, order.tx, order.fill, order.problem
+    intent, tx, fill, problem = order.swap, order.tx, order.fill, order.problem
     route = order.route
     least, most = bound_texts(intent, tx)
     again = retry_at(order)
@@ -258,6 +264,7 @@ def order_view(order: Order) -> OrderView:
         retry_at=None if again is None else rfc3339(Millis(again)),
         cancel_requested=order.cancel_requested,
         outcome_known_by=outcome_known_by(order),
+        pool=order.target.address if order.target else None,
         dex=route.venue if route else None,
         reason=route.reason if route else None,
         price=price_text(intent, route.amount_in, route.amount_out) if route else None,
@@ -382,10 +389,10 @@ def _warnings(intent: Intent, route: Route) -> list[str]:
 # --- folds over history -----------------------------------------------------------------------------------
 
 
-def last_route(history: Sequence[Recorded]) -> Route | None:
-    """The route of the latest attempt that had one."""
-    routes = [recorded.event.route for recorded in history if isinstance(recorded.event, Routed)]
-    return routes[-1] if routes else None
+def last_routed(history: Sequence[Recorded]) -> tuple[Intent, Route] | None:
+    """The route of the latest attempt that had one, and the swap that it was for."""
+    routed = [(each.order.swap, each.event.route) for each in history if isinstance(each.event, Routed)]
+    return routed[-1] if routed else None
 
 
 def fill_views(history: Sequence[Recorded]) -> list[FillView]:
@@ -395,9 +402,9 @@ def fill_views(history: Sequence[Recorded]) -> list[FillView]:
             tx_hash=fill.signature,
             slot=fill.slot,
             at=rfc3339(after.order.updated_at),
-            amount_in=format_atoms(fill.amount_in, after.order.intent.token_in.decimals),
-            amount_out=format_atoms(fill.amount_out, after.order.intent.token_out.decimals),
-            price=price_text(after.order.intent, fill.amount_in, fill.amount_out),
+            amount_in=format_atoms(fill.amount_in, after.order.swap.token_in.decimals),
+            amount_out=format_atoms(fill.amount_out, after.order.swap.token_out.decimals),
+            price=price_text(after.order.swap, fill.amount_in, fill.amount_out),
         )
         for before, after in pairwise(history)
         if (fill := fill_in(after)) is not None
@@ -412,7 +419,7 @@ def attempt_views(history: Sequence[Recorded]) -> list[AttemptView]:
             number = None if recorded.order.intent.schedule is None else recorded.order.slice
             started = AttemptView(attempt=recorded.order.attempt, slice=number, outcome="live", started_at=at)
             attempts.append(started)
-        elif isinstance(recorded.event, Slipped):
+        elif isinstance(recorded.event, Slipped | Declined):
             attempts.pop()  # it was not one: nothing was spent on it
         elif attempts and attempts[-1].ended_at is None:
             attempts[-1] = _further(attempts[-1], recorded, at)
@@ -426,7 +433,7 @@ def _further(attempt: AttemptView, recorded: Recorded, at: str) -> AttemptView:
         case Routed(route=route):
             return change(attempt, dex=route.venue)
         case Signed(tx=tx):
-            least, most = bound_texts(recorded.order.intent, tx)
+            least, most = bound_texts(recorded.order.swap, tx)
             return change(
                 attempt,
                 tx_hash=tx.signature,

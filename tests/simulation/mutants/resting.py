@@ -8,7 +8,20 @@ from typing import Final
 from fillwright import engine, executor, order, triggers, watcher
 from fillwright.adapters import sqlite
 from fillwright.engine import Engine
-from fillwright.order import Armed, Intent, Leg, Order, Recorded, Route, Started, Trailed, Triggered
+from fillwright.executor import Executor
+from fillwright.order import (
+    Armed,
+    Declined,
+    Intent,
+    Leg,
+    Order,
+    Recorded,
+    Route,
+    SignedTx,
+    Started,
+    Trailed,
+    Triggered,
+)
 from fillwright.routing import Prices
 from fillwright.triggers import Wanted
 from fillwright.units import Atoms, Millis, OrderId
@@ -88,6 +101,15 @@ def _amended_in_flight() -> Patches:
     return [(engine, "amend", amend)]
 
 
+def _checked_once() -> Patches:
+    """What was good when it was found is taken for good when it is signed."""
+
+    async def no_doubts(self: Executor, held: Order, tx: SignedTx) -> Declined | None:
+        return None
+
+    return [(Executor, "_doubts", no_doubts)]
+
+
 MUTANTS: Final[dict[str, Mutant]] = {
     "floor-forgotten": Mutant("the limit price is part of what the chain enforces", _floor_forgotten),
     "any-route-will-do": Mutant("a route below the limit price is not signed", _any_route_will_do),
@@ -95,5 +117,6 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "never-armed": Mutant("what rests is not started before its condition is met", _never_armed),
     "expired-at-once": Mutant("what rests is due at its deadline, not before", _expired_at_once),
     "amended-unseen": Mutant("an amendment is of the order as its owner saw it", _amended_unseen),
+    "checked-once": Mutant("a sniper's conditions are checked again when it is signed", _checked_once),
     "amended-in-flight": Mutant("only an order that rests is amended", _amended_in_flight),
 }

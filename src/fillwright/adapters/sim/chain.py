@@ -22,6 +22,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from fillwright.adapters.sim.market import Market, SimPool
+from fillwright.adapters.sim.newcomers import Newcomer, Trap, pulled
 from fillwright.adapters.sim.presets import Preset
 from fillwright.adapters.sim.swaps import Outcome, execute, limit_of
 from fillwright.adapters.sim.transactions import NONCE_BITS, VALID_BLOCKS, SimTx, read, signature_of, signed
@@ -29,6 +30,7 @@ from fillwright.errors import Code, FillwrightError, Problem
 from fillwright.order import Fill, SignedTx
 from fillwright.pools import ChainTime
 from fillwright.ports import Clock, Instruction, Rejection, Sighting, Snapshot
+from fillwright.sniping import Facts, Listing
 from fillwright.units import ATOMS_MAX, Atoms, Millis, Mint, OrderId, Signature
 
 SLOT_MS: Final = 400
@@ -37,6 +39,11 @@ _FIRST_HEIGHT: Final = 393_900_000
 _SKIPPED_EVERY: Final = 20
 """One slot in so many has no block: height and slot are different things."""
 _LATE_SPAN: Final = 1.4
+_WHOLE: Final = -1
+_PULLED: Final = 0
+"""The tick of a newcomer: before and after its liquidity was pulled."""
+_NEWCOMERS_MAX: Final = 200
+"""New pools that are kept: older ones are gone, with whatever was swapped on them."""
 _LATEST_MAX: Final = 4_096
 """Outcomes kept in memory; older ones are read from the ledger."""
 
@@ -76,7 +83,7 @@ _problem_of: Final = msgspec.json.Decoder(Problem).decode
 
 
 class SimChain:
-    """See ports.Chain. One instance is the whole network; `clock` is the network's own.
+    """See ports.Chain and ports.Discovery. One instance is the whole network; `clock` is the network's own.
 
     `preset` may be replaced at any time: what comes next happens by the new one.
     """
@@ -100,11 +107,16 @@ class SimChain:
     def _load(self) -> None:
         """Everything in memory as the file has it: what is not written never was."""
         self._pools = {pool.address: pool for pool in self._market.pools}
+        self._unwritten: set[str] = set()
         self._ticks = dict.fromkeys(self._pools, -1)
+        row = self._file.execute("SELECT slot FROM reached").fetchone()
+        self._reached: int = row[0] if row else _FIRST_SLOT - 1
+        self._newcomers: dict[str, Newcomer] = {}
+        self._listed = -1
+        self._list_newcomers(self._reached)
         for address, tick, state in self._file.execute("SELECT address, tick, state FROM pool_states"):
             if address in self._pools:
                 self._ticks[address], self._pools[address] = tick, _pool_of(state)
-        self._unwritten: set[str] = set()
         self._seen: dict[tuple[str, frozenset[Mint]], Snapshot] = {}
         self._seen_at = 0
         self._latest: dict[Signature, Fill | Rejection] = {}
@@ -114,8 +126,6 @@ class SimChain:
         self._in_flight: list[_Coming] = [(lands_at, Signature(text), read(raw)) for lands_at, text, raw in rows]
         heapq.heapify(self._in_flight)
         self._coming = {signature for _, signature, _ in self._in_flight}
-        row = self._file.execute("SELECT slot FROM reached").fetchone()
-        self._reached: int = row[0] if row else _FIRST_SLOT - 1
         self._intact = True
 
     # --- port ---------------------------------------------------------------------------------------------
@@ -188,6 +198,7 @@ class SimChain:
         """This venue's pools among these tokens, as the current slot was first seen: like a node, one view a slot."""
         self.produce_blocks()
         slot = self.slot()
+        self._list_newcomers(slot)
         if slot != self._seen_at:
             self._seen, self._seen_at = {}, slot
         if (venue, mints) not in self._seen:
@@ -198,7 +209,35 @@ class SimChain:
 
     def all_pools(self) -> list[SimPool]:
         slot = self.slot()
+        self._list_newcomers(slot)
         return [self._drifted(address, slot) for address in list(self._pools)]
+
+    # --- what is new --------------------------------------------------------------------------------------
+
+    async def new_pools(self, within_s: int) -> Sequence[Listing]:
+        return self.listings(within_s)
+
+    async def facts(self, listing: Listing) -> Facts | None:
+        return self.facts_of(listing.address)
+
+    def listings(self, within_s: int) -> list[Listing]:
+        """See ports.Discovery."""
+        self.produce_blocks()
+        slot = self.slot()
+        self._list_newcomers(slot)
+        since = self._time(slot).unix_seconds - within_s
+        listings = (each.listing(self._time(_FIRST_SLOT + each.offset)) for each in self._newcomers.values())
+        return [each for each in listings if each.unix_seconds >= since][::-1]
+
+    def facts_of(self, address: str) -> Facts | None:
+        """See ports.Discovery: as of now, what was swapped in this very slot included."""
+        self.produce_blocks()
+        slot = self.slot()
+        self._list_newcomers(slot)
+        newcomer = self._newcomers.get(address)
+        if newcomer is None:
+            return None
+        return newcomer.facts(self._drifted(address, slot), slot - _FIRST_SLOT, self._time(slot))
 
     # --- the witness --------------------------------------------------------------------------------------
 
@@ -328,12 +367,36 @@ class SimChain:
         """Raises what reverts it."""
         if self._strikes(self.preset.faults.revert):
             raise FillwrightError(Code.CHAIN_REVERTED, "the transaction failed on chain (simulated)")
+        self._list_newcomers(slot)
+        if any(self._is_caught(wish) for wish in instructions):
+            raise FillwrightError(Code.CHAIN_REVERTED, "the token's program does not allow its sale (simulated)")
         outcome = execute(instructions, lambda address: self._existing(address, slot), self._time(slot))
         if max(outcome.amount_in, outcome.amount_out) > ATOMS_MAX:
             raise FillwrightError(Code.POOL_LIQUIDITY, "more than the ledger can tell")
         return outcome
 
+    def _is_caught(self, wish: Instruction) -> bool:
+        """Whether this sells what cannot be sold."""
+        newcomer = self._newcomers.get(wish.pool)
+        return newcomer is not None and newcomer.trap is Trap.UNSELLABLE and wish.mint_in == newcomer.token.mint
+
     # --- pools --------------------------------------------------------------------------------------------
+
+    def _list_newcomers(self, slot: int) -> None:
+        """Those that are listed up to this slot; the oldest go."""
+        newcomers = self._market.newcomers
+        if newcomers is None:
+            return
+        latest = newcomers.latest(slot - _FIRST_SLOT)
+        for number in range(max(self._listed + 1, latest - _NEWCOMERS_MAX + 1, 0), latest + 1):
+            newcomer = newcomers.number(number)
+            address = newcomer.pool.address
+            self._newcomers[address], self._pools[address], self._ticks[address] = newcomer, newcomer.pool, _WHOLE
+        self._listed = max(self._listed, latest)
+        while len(self._newcomers) > _NEWCOMERS_MAX:
+            address = next(iter(self._newcomers))
+            del self._newcomers[address], self._pools[address], self._ticks[address]
+            self._unwritten.discard(address)
 
     def _existing(self, address: str, slot: int) -> SimPool:
         """A transaction may outlive a market: what an earlier version signed may name pools that are no more."""
@@ -342,7 +405,16 @@ class SimChain:
         return self._drifted(address, slot)
 
     def _drifted(self, address: str, slot: int) -> SimPool:
-        """The pool after the market's trades up to this slot; only those of the latest tick, however long it was."""
+        """The pool after the market's trades up to this slot; only those of the latest tick, however long it was.
+
+        Nobody trades in a newcomer but orders; its liquidity may be pulled, and then its tick tells so.
+        """
+        newcomer = self._newcomers.get(address)
+        if newcomer is not None:
+            if self._ticks[address] == _WHOLE and newcomer.is_pulled(slot - _FIRST_SLOT):
+                self._ticks[address], self._pools[address] = _PULLED, pulled(self._pools[address])
+                self._unwritten.add(address)
+            return self._pools[address]
         tick = self._market.tick(slot - _FIRST_SLOT)
         if self._ticks[address] < tick:
             self._ticks[address] = tick

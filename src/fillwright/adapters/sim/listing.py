@@ -53,24 +53,24 @@ def start_pools() -> Iterator[SimPool]:
     """Every pair is traded on both venues."""
     lamports, micro_usdc = RECORDED_SOL_USDC
     yield _amm_v4(SOL, USDC, lamports // 50, micro_usdc // 50)
-    yield _cpmm(SOL, USDC, lamports // 200, micro_usdc // 200)
+    yield cpmm(SOL, USDC, lamports // 200, micro_usdc // 200)
     yield _recorded_clmm(SOL, USDC)
     yield _dlmm(SOL, USDC, usd_a_bin=11_000)
-    yield _damm_v2(SOL, USDC, lamports // 60, micro_usdc // 60)
+    yield damm_v2(SOL, USDC, lamports // 60, micro_usdc // 60)
     yield _amm_v4(SOL, USDT, lamports // 150, micro_usdc // 150)
-    yield _damm_v2(SOL, USDT, lamports // 200, micro_usdc // 200)
-    yield _cpmm(USDC, USDT, micro_usdc // 50, micro_usdc // 50)
-    yield _damm_v2(USDC, USDT, micro_usdc // 80, micro_usdc // 80)
-    yield _cpmm(MSOL, SOL, *_worth(MSOL, SOL, usd=2_500_000))
-    yield _damm_v2(MSOL, SOL, *_worth(MSOL, SOL, usd=1_500_000))
+    yield damm_v2(SOL, USDT, lamports // 200, micro_usdc // 200)
+    yield cpmm(USDC, USDT, micro_usdc // 50, micro_usdc // 50)
+    yield damm_v2(USDC, USDT, micro_usdc // 80, micro_usdc // 80)
+    yield cpmm(MSOL, SOL, *_worth(MSOL, SOL, usd=2_500_000))
+    yield damm_v2(MSOL, SOL, *_worth(MSOL, SOL, usd=1_500_000))
     yield _amm_v4(MSOL, USDC, *_worth(MSOL, USDC, usd=400_000))
     yield _dlmm(MSOL, USDC, usd_a_bin=4_000)
     yield _amm_v4(BONK, SOL, *RECORDED_MEME_SOL)
-    yield _damm_v2(BONK, SOL, *RECORDED_MEME_SOL)
-    yield _cpmm(WBTC, USDC, *_worth(WBTC, USDC, usd=2_000_000))
+    yield damm_v2(BONK, SOL, *RECORDED_MEME_SOL)
+    yield cpmm(WBTC, USDC, *_worth(WBTC, USDC, usd=2_000_000))
     yield _dlmm(WBTC, USDC, usd_a_bin=6_000)
     yield _amm_v4(WBTC, SOL, *_worth(WBTC, SOL, usd=600_000))
-    yield _damm_v2(WBTC, SOL, *_worth(WBTC, SOL, usd=800_000))
+    yield damm_v2(WBTC, SOL, *_worth(WBTC, SOL, usd=800_000))
 
 
 def recorded() -> ClmmPool:
@@ -117,7 +117,7 @@ def _amm_v4(token_0: Token, token_1: Token, reserve_0: int, reserve_1: int) -> A
     )
 
 
-def _cpmm(token_0: Token, token_1: Token, reserve_0: int, reserve_1: int) -> CpmmPool:
+def cpmm(token_0: Token, token_1: Token, reserve_0: int, reserve_1: int) -> CpmmPool:
     """With the usual rates: 0.25 % of the input, of which 12 % to the protocol and 4 % to the fund."""
     return CpmmPool(
         address=_address("raydium", "cpmm", token_0, token_1),
@@ -131,7 +131,7 @@ def _cpmm(token_0: Token, token_1: Token, reserve_0: int, reserve_1: int) -> Cpm
     )
 
 
-def _damm_v2(token_0: Token, token_1: Token, reserve_0: int, reserve_1: int) -> DammV2Pool:
+def damm_v2(token_0: Token, token_1: Token, reserve_0: int, reserve_1: int) -> DammV2Pool:
     """Over the full range, for a flat 0.25 % of the output."""
     curve = Range(isqrt(reserve_0 * reserve_1) << 64, isqrt((reserve_1 << 128) // reserve_0), _SQRT_MIN, _SQRT_MAX)
     all_0, all_1 = curve.reserves()

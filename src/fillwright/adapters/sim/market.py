@@ -26,6 +26,7 @@ from fillwright.adapters.sim.listing import (
     recorded,
     start_pools,
 )
+from fillwright.adapters.sim.newcomers import Newcomers
 from fillwright.adapters.sim.prices import PPM, Prices, PriceTable, SeededPrices, apart_ppm, drawn
 from fillwright.pools import ChainTime, Pool, PoolRefused, Segment
 from fillwright.units import Atoms, Mint
@@ -63,6 +64,8 @@ class Market(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     seed: int
     pools: tuple[SimPool, ...]
     prices: Prices
+    newcomers: Newcomers | None = None
+    """What is listed later on."""
 
     def tick(self, slots: int) -> int:
         """Pools are moved at every tick of two seconds."""
@@ -101,10 +104,11 @@ class Market(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return {pool.address: pool.reserves() for pool in self.pools}
 
 
-def default_market(seed: int, prices_csv: str | None = None) -> Market:
-    """The market that the embedded engine starts with; `prices_csv` as in PriceTable.parse."""
+def default_market(seed: int, prices_csv: str | None = None, *, newcomer_every_slots: int = 0) -> Market:
+    """The market that the embedded engine starts with; `prices_csv` as in PriceTable.parse. 0: no new pools."""
     prices = SeededPrices(seed) if prices_csv is None else PriceTable.parse(prices_csv)
-    return Market(seed=seed, pools=tuple(start_pools()), prices=prices)
+    newcomers = Newcomers(seed, newcomer_every_slots) if newcomer_every_slots else None
+    return Market(seed=seed, pools=tuple(start_pools()), prices=prices, newcomers=newcomers)
 
 
 def _arbitraged(pool: P, target: Fraction, now: ChainTime) -> P:

@@ -55,6 +55,8 @@ class Node:
             "sendTransaction": _with(rpc.Sent, self._send),
             "getSignatureStatuses": _with(rpc.Sought, self._statuses),
             "fillwright_getPools": _with(rpc.PoolsWanted, self._pools),
+            "fillwright_getNewPools": _with(rpc.Recent, self._new_pools),
+            "fillwright_getPoolFacts": _with(rpc.PoolNamed, self._pool_facts),
             "fillwright_getSettlements": _with(rpc.Lines, self._settlements),
             "fillwright_getInFlight": _with(rpc.Plain, self._in_flight),
         }
@@ -148,6 +150,12 @@ class Node:
         if known is None or known[0] is not pool:
             known = self._encoded[pool.address] = (pool, msgspec.Raw(_encode(pool)))
         return known[1]
+
+    def _new_pools(self, recent: rpc.Recent) -> object:
+        return self._chain.listings(recent.within_s)
+
+    def _pool_facts(self, named: rpc.PoolNamed) -> object:
+        return self._chain.facts_of(named.address)
 
     def _settlements(self, lines: rpc.Lines) -> object:
         self._chain.produce_blocks()

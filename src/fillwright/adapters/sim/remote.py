@@ -22,6 +22,7 @@ from fillwright.errors import Code, FillwrightError
 from fillwright.order import Fill, SignedTx
 from fillwright.pools import ChainTime
 from fillwright.ports import Clock, Entropy, Instruction, Rejection, Sighting, Snapshot
+from fillwright.sniping import Facts, Listing
 from fillwright.units import Atoms, Mint, OrderId, Signature
 
 T = TypeVar("T")
@@ -38,11 +39,13 @@ _blockhash_of: Final = msgspec.json.Decoder(rpc.Told[rpc.Blockhash]).decode
 _statuses_of: Final = msgspec.json.Decoder(rpc.Told[list[rpc.Status | None]]).decode
 _pools_of: Final = msgspec.json.Decoder(rpc.Told[rpc.Pools]).decode
 _pool_of: Final = msgspec.json.Decoder(SimPool).decode
+_listings_of: Final = msgspec.json.Decoder(list[Listing]).decode
+_facts_of: Final = msgspec.json.Decoder(Facts | None).decode
 _settlements_of: Final = msgspec.json.Decoder(rpc.Told[list[Settlement]]).decode
 
 
 class RemoteChain:
-    """See ports.Chain, and venue.PoolSource. To be made inside the running loop, and closed in it.
+    """See ports.Chain, ports.Discovery and venue.PoolSource. To be made inside the running loop, and closed in it.
 
     `entropy` makes each transaction unlike any other of any process.
     """
@@ -98,6 +101,16 @@ class RemoteChain:
             return await view.get()
         except FillwrightError as error:
             raise FillwrightError(Code.VENUE_UNAVAILABLE, str(error)) from error
+
+    # --- what is new --------------------------------------------------------------------------------------
+
+    async def new_pools(self, within_s: int) -> Sequence[Listing]:
+        return _read(_listings_of, await self._line.call("fillwright_getNewPools", within_s))
+
+    async def facts(self, listing: Listing) -> Facts | None:
+        """Asked afresh each time: what a signature is judged by must not be older than it."""
+        known: Facts | None = _read(_facts_of, await self._line.call("fillwright_getPoolFacts", listing.address))
+        return known
 
     # --- the witness --------------------------------------------------------------------------------------
 

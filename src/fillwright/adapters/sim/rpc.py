@@ -15,6 +15,7 @@ runs the real programs:
     sendTransaction of transactions.SimTx       of a Solana message; same method, same base64
     getSignatureStatuses, field `fillwright`    token balances of getTransaction; `err` as the program gave it
     fillwright_getPools                         getMultipleAccounts, decoded by pools/
+    fillwright_getNewPools, ..._getPoolFacts    logs of the pools' programs; getMultipleAccounts, simulateTransaction
     fillwright_getSettlements, ..._getInFlight  stay: audits of the simulation, no part of the engine's work
     everything else                             stays
 """
@@ -132,6 +133,16 @@ class Lines(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
     after: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     limit: Annotated[int, msgspec.Meta(ge=1, le=SETTLEMENTS_MAX)] = SETTLEMENTS_MAX
+
+
+class Recent(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """New pools of the last so many seconds."""
+
+    within_s: Annotated[int, msgspec.Meta(ge=0, le=2**31)]
+
+
+class PoolNamed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    address: ShortText
 
 
 # --- results ----------------------------------------------------------------------------------------------
