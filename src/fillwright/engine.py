@@ -18,10 +18,12 @@ from fillwright.courier import Courier
 from fillwright.errors import Code, FillwrightError
 from fillwright.eventlog import EventLog
 from fillwright.executor import Executor
+from fillwright.links import tie
 from fillwright.market import Market
 from fillwright.order import (
     Accepted,
     Intent,
+    Link,
     Order,
     Recorded,
     Route,
@@ -48,6 +50,24 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     fingerprint: bytes
     client_order_id: str | None = None
     idempotency_key: str | None = None
+
+
+class BracketAsked(msgspec.Struct, frozen=True, kw_only=True):
+    """A request for orders that are tied to each other: see `links.tie`. The names are those of the first one."""
+
+    account: str
+    entry: Intent | None
+    exits: tuple[Intent, ...]
+    fingerprint: bytes
+    client_order_id: str | None = None
+    idempotency_key: str | None = None
+
+
+class Bracket(msgspec.Struct, frozen=True):
+    """The orders, the first one first: the entry where there is one, then the exits."""
+
+    orders: tuple[Order, ...]
+    is_new: bool
 
 
 class Hands(Protocol):
@@ -101,20 +121,53 @@ class Engine:
         used name; ENGINE_DRAINING; ENGINE_OVERLOADED; STORE_UNAVAILABLE (whether it was accepted is then unknown:
         repeat the request under the same key).
         """
+        return await self._accept(asked, [(self._new_id(), asked.intent)])
+
+    async def submit_bracket(self, asked: BracketAsked) -> Bracket:
+        """The same for orders that are tied to each other: all are accepted, or none.
+
+        They are one write rather than one after the other, so that an entry never runs without its exits, and there is
+        no half of a bracket to find, complete or give up.
+        """
+        first = asked.entry or asked.exits[0]
+        tied = tie(asked.entry, asked.exits, self._new_id)
+        submission = Submission(
+            account=asked.account,
+            intent=first,
+            fingerprint=asked.fingerprint,
+            client_order_id=asked.client_order_id,
+            idempotency_key=asked.idempotency_key,
+        )
+        stored = await self._accept(submission, list(zip(tied.ids, tied.intents, strict=True)))
+        link = stored.order.intent.link or Link()
+        others = [await self.get(asked.account, each) for each in (*link.children, *link.siblings)]
+        return Bracket((stored.order, *others), stored.is_new)
+
+    async def _accept(self, asked: Submission, wanted: Sequence[tuple[OrderId, Intent]]) -> Stored:
+        """The first of these orders, which has the names, and those tied to it."""
         if self._stopping.is_set():
             raise FillwrightError(Code.ENGINE_DRAINING, "the engine is stopping; try again shortly")
         now = self.clock.now()
-        event = Accepted(intent=asked.intent, client_order_id=asked.client_order_id)
-        accepted = accept(new_order_id(now, self._entropy), asked.account, event, now)
-        new = NewOrder(accepted=accepted, idempotency_key=asked.idempotency_key, fingerprint=asked.fingerprint)
+        names = [(asked.client_order_id, asked.idempotency_key), *((None, None) for _ in wanted[1:])]
+        new = [
+            NewOrder(
+                accepted=accept(order_id, asked.account, Accepted(intent=intent, client_order_id=client_order_id), now),
+                idempotency_key=idempotency_key,
+                fingerprint=asked.fingerprint,
+            )
+            for (order_id, intent), (client_order_id, idempotency_key) in zip(wanted, names, strict=True)
+        ]
         with self.gate.accepting():
-            stored = await self._store.create(new)
+            stored = await self._store.create(*new)
         if stored.is_new:
-            await self._executor.announce([accepted])
-            await self._queue.put([stored.order.id])
+            await self._executor.announce([each.accepted for each in new])
+            await self._queue.put([order_id for order_id, _ in wanted])
         elif stored.fingerprint != asked.fingerprint:
             raise _reused(asked, stored.order)
         return stored
+
+    def _new_id(self) -> OrderId:
+        return new_order_id(self.clock.now(), self._entropy)
 
     async def get(self, account: str, order_id: OrderId) -> Order:
         """Raises FillwrightError(ORDER_NOT_FOUND)."""

@@ -42,6 +42,7 @@ AT_ONCE: Final = Millis(0)
 NEVER: Final = Millis(253_402_300_799_000)
 """The due time of an order that no worker need look at by itself: the end of the year 9999."""
 TERMINAL: Final = frozenset({Status.CONFIRMED, Status.FAILED, Status.CANCELED, Status.EXPIRED})
+_HOLDING: Final = frozenset({Status.ROUTING, Status.BUILDING, Status.SUBMITTED, Status.CONFIRMED})
 
 
 class Mode(StrEnum):
@@ -93,6 +94,19 @@ class TimeInForce(StrEnum):
 # --- what was asked, what was found, what was done --------------------------------------------------------
 
 
+class Link(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How an order is tied to others of its account. All are accepted together, so each can name the others."""
+
+    parent: OrderId | None = None
+    """It waits until this order is filled, and swaps what that fill gave."""
+    children: tuple[OrderId, ...] = ()
+    """These wait for its fill."""
+    group: OrderId | None = None
+    """Of all orders of this group at most one ever swaps."""
+    siblings: tuple[OrderId, ...] = ()
+    """The others of its group."""
+
+
 class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What was asked for. `amount` is of token_in for exact in, of token_out for exact out."""
 
@@ -125,6 +139,7 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of a twap or dca, whose `amount` is that of all slices together; exact in."""
     snipe: Snipe | None = None
     """Of a sniper. Its token_out is the mint that it names, of unknown decimals, or `sniping.UNCHOSEN`."""
+    link: Link | None = None
 
     @property
     def base(self) -> Token:
@@ -147,6 +162,11 @@ class Intent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if self.schedule is None:
             return self
         return msgspec.structs.replace(self, amount=self.schedule.even(self.amount, 1))
+
+    @property
+    def is_watched(self) -> bool:
+        """Whether watchers must hear of its events."""
+        return self.rests or self.link is not None
 
     @property
     def is_immediate(self) -> bool:
@@ -261,6 +281,12 @@ class Armed(_Event, frozen=True, kw_only=True, tag="armed"):
     """From here on the order waits for the market."""
 
 
+class Released(_Event, frozen=True, kw_only=True, tag="released"):
+    """The order that it waited for was filled: from here on it waits for the market, with what the fill gave."""
+
+    intent: Intent
+
+
 class Trailed(_Event, frozen=True, kw_only=True, tag="trailed"):
     """The market has become better for a trailing stop: its trigger follows."""
 
@@ -370,7 +396,7 @@ class CancelRequested(_Event, frozen=True, kw_only=True, tag="cancel_requested")
 
 
 class Canceled(_Event, frozen=True, kw_only=True, tag="canceled"):
-    """By its owner, or, with a problem, because it would not wait."""
+    """By its owner, or, with a problem, because it would not wait, or for what became of an order it is tied to."""
 
     problem: Problem | None = None
 
@@ -386,6 +412,7 @@ class Failed(_Event, frozen=True, kw_only=True, tag="failed"):
 Event: TypeAlias = (
     Accepted
     | Armed
+    | Released
     | Trailed
     | Amended
     | Triggered
@@ -413,6 +440,7 @@ Event: TypeAlias = (
 _S = Status
 TRANSITIONS: Final[Mapping[tuple[Status, type], Status]] = {
     (_S.PENDING, Armed): _S.OPEN,
+    (_S.OPEN, Released): _S.OPEN,
     (_S.OPEN, Trailed): _S.OPEN,
     (_S.OPEN, Amended): _S.OPEN,
     (_S.OPEN, Triggered): _S.PENDING,
@@ -481,6 +509,8 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of a sniper that has chosen its pool."""
     declined: tuple[str, ...] = ()
     """The latest pools that it declined, each as often as it did."""
+    waiting: bool = False
+    """Whether the order that it waits for has yet to be filled: until then no market concerns it."""
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -549,6 +579,27 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         target = self.standing.target if self.standing is not None else None
         return self.intent if target is None else aimed(self.intent, target)
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether another order has to be filled before any market concerns this one."""
+        return self.standing is not None and self.standing.waiting
+
+    @property
+    def group(self) -> OrderId | None:
+        return None if self.intent.link is None else self.intent.link.group
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is its group's turn of this order: from its trigger on, unless the swap is proven not to happen.
+
+        The store lets one order of a group hold it at a time, and a confirmed one holds it for ever.
+        """
+        if self.group is None:
+            return False
+        if self.status is Status.PENDING:
+            return self.standing is not None  # triggered, or between two attempts
+        return self.status in _HOLDING
+
 
 def _slice_amount(order: Order, schedule: Schedule) -> Atoms:
     if order.intent.type is OrderType.DCA:
@@ -612,7 +663,7 @@ def transition(order: Order, event: Event, at: Millis) -> Order:
 def _apply(order: Order, event: Event) -> Order:
     change = msgspec.structs.replace
     match event:
-        case Armed() | Trailed() | Amended() | Triggered() | Sniped() | Slipped() | Declined():
+        case Armed() | Released() | Trailed() | Amended() | Triggered() | Sniped() | Slipped() | Declined():
             return _rested(order, event)
         case Started(worker=worker):
             return change(order, worker=worker, attempt=order.attempt + 1, route=None, standing=_begun(order))
@@ -639,12 +690,18 @@ def _apply(order: Order, event: Event) -> Order:
             assert_never(event)
 
 
-def _rested(order: Order, event: Armed | Trailed | Amended | Triggered | Sniped | Slipped | Declined) -> Order:
+def _rested(
+    order: Order, event: Armed | Released | Trailed | Amended | Triggered | Sniped | Slipped | Declined
+) -> Order:
     change = msgspec.structs.replace
     standing = order.standing or Standing()
     match event:
         case Armed():
+            link = order.intent.link
+            standing = change(standing, waiting=link is not None and link.parent is not None)
             return change(order, due_at=_rest_until(order), standing=standing)
+        case Released(intent=intent):
+            return change(order, intent=intent, due_at=_rest_until(order), standing=change(standing, waiting=False))
         case Trailed(best=best):
             return change(order, due_at=_rest_until(order), standing=change(standing, best=best))
         case Amended(intent=intent):
@@ -880,14 +937,19 @@ def claim(order: Order, worker: str, at: Millis) -> Recorded:
 
 
 def amend(order: Order, intent: Intent, at: Millis) -> Recorded:
-    """The event by which an order that rests becomes this intent. Raises ORDER_NOT_OPEN for any other.
+    """The event by which an order that rests becomes this intent.
 
-    One with a schedule has bought or sold by it already: it cannot become another.
+    Raises ORDER_NOT_OPEN for any other, and for one with a schedule, which has bought or sold by it already; and
+    VALIDATION_CONTRADICTION for another amount of one that swaps a fill.
     """
     if order.intent.schedule is not None:
         raise FillwrightError(Code.ORDER_NOT_OPEN, "an order with a schedule cannot be amended; cancel it instead")
     if order.status is not Status.OPEN:
         raise FillwrightError(Code.ORDER_NOT_OPEN, f"the order is {order.status}; only one that rests can be amended")
+    link = order.intent.link
+    if link is not None and link.parent is not None and intent.amount != order.intent.amount:
+        why = "its amount is what the order that it waits for gives"
+        raise FillwrightError(Code.VALIDATION_CONTRADICTION, why, pointer="/amount")
     event = Amended(intent=intent)
     return Recorded(transition(order, event, at), event)
 

@@ -98,12 +98,12 @@ class Store(Protocol):
     seen then may appear after a crash, until a later change of the same order is answered.
     """
 
-    async def create(self, new: NewOrder) -> Stored:
-        """Make the order durable before returning.
+    async def create(self, new: NewOrder, *tied: NewOrder) -> Stored:
+        """Make the order durable before returning, and those tied to it, which have no names: all or none.
 
         Where the account has an order with this idempotency key (first) or client order id (second), that one is
         returned unchanged: an account's key names one order for ever. A new key with a known client order id and the
-        same fingerprint from then on names that order too.
+        same fingerprint from then on names that order too. Nothing of `tied` is stored then.
         """
 
     async def get(self, account: str, order_id: OrderId) -> Order | None: ...
@@ -120,7 +120,8 @@ class Store(Protocol):
     async def record(self, before: Order, recorded: Sequence[Recorded]) -> None:
         """Append the events and move the order to the last one's state, all or nothing, durably.
 
-        Raises Conflict, having changed nothing, unless the stored order's seq still is `before.seq`.
+        Raises Conflict, having changed nothing, unless the stored order's seq still is `before.seq`; and where the
+        order would hold its group (`Order.holds`) while another one does.
         """
 
     async def claim(self, order_ids: Sequence[OrderId], worker: str) -> list[Recorded]:
@@ -149,7 +150,7 @@ class Store(Protocol):
         """The orders of all accounts that are open (`Status.OPEN`) now, by id, those after this one."""
 
     async def log(self, after: Place, limit: int, *, resting: bool = False) -> list[Logged]:
-        """The next events of all orders after this place, or of those only whose intent rests; at most so many.
+        """The next events of all orders after this place, or of those only whose intent `is_watched`; at most so many.
 
         The log only grows at its end: once an event was returned, nothing appears before it any more, whatever else was
         being written at the time. So who goes on after the last one returned misses nothing. The events of one order

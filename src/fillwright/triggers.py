@@ -115,7 +115,17 @@ def meaning(order: Order, prices: Prices) -> Triggered | Trailed | Wanted | None
     if watch.rises_to is None or rate * (1.0 + _SLACK) < watch.rises_to:
         return None
     wanted = _wanted(order)
-    return Trailed(best=_price(order.intent, rate)) if wanted is None else Wanted(wanted)
+    return _followed(order, rate) if wanted is None else Wanted(wanted)
+
+
+def _followed(order: Order, rate: float) -> Trailed | None:
+    """Up to a better price only: in the whole atoms of a small order it may be no better, or worse, after rounding."""
+    best = _price(order.intent, rate)
+    known = order.standing.best if order.standing is not None else None
+    if known is None:
+        return Trailed(best=best)
+    (numerator, denominator), before = order.intent.rate(best), order.intent.rate(known)
+    return Trailed(best=best) if numerator * before[1] > before[0] * denominator else None
 
 
 def _wanted(order: Order) -> Price | None:

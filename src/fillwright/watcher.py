@@ -1,16 +1,29 @@
-"""The market's side of resting orders: look at it again and again, and record what it means for whom.
+"""What resting orders wait for: look at the market, and at the orders they are tied to, again and again, and record
+what it means for whom.
 
 Decides: how this process knows the resting orders, and when it looks. Must never: rely on being the only one that
 looks: the store holds the orders, and the compare-and-set decides whose event it is.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Final
 
 from fillwright.errors import FillwrightError
 from fillwright.executor import Executor
-from fillwright.order import Event, Order, Recorded, Status, Trailed, Triggered, is_at_least, transition
+from fillwright.links import consequence, ties
+from fillwright.order import (
+    TERMINAL,
+    Event,
+    Order,
+    Recorded,
+    Status,
+    Trailed,
+    Triggered,
+    is_at_least,
+    transition,
+)
 from fillwright.ports import Conflict, Logged, Place, Queue
 from fillwright.routing import NoRoute, Prices
 from fillwright.scout import Find, Scout
@@ -34,6 +47,10 @@ class Watcher:
         self._report = report
         self._index = Index()
         self._scout = Scout(executor)
+        self._tied: defaultdict[OrderId, dict[OrderId, str]] = defaultdict(dict)
+        """By an order whose end concerns others: those that are open, and their account."""
+        self._ties: dict[OrderId, tuple[OrderId, ...]] = {}
+        """The same from the other side."""
         self._place: Place | None = None
         """Up to where the log of resting orders is known; None before the first reading."""
 
@@ -68,8 +85,7 @@ class Watcher:
             place = await self._store.log_end()
             after: OrderId | None = None
             while page := await self._store.resting(after, _PAGE):
-                for order in page:
-                    self._know(order)
+                await self._know(page)
                 after = page[-1].id
             self._place = place
         while entries := await self._store.log(self._place, _PAGE, resting=True):
@@ -84,18 +100,48 @@ class Watcher:
         for entry in latest.values():
             if entry.status != Status.OPEN:
                 self._forget(entry.order_id)
-        for order in await asyncio.gather(*(self._store.get(each.account, each.order_id) for each in reopened)):
-            self._know(order)
+        await self._know(await self._read((each.account, each.order_id) for each in reopened))
+        ended = [each.order_id for each in latest.values() if each.status in TERMINAL]
+        concerned = {order_id: account for each in ended for order_id, account in self._tied.get(each, {}).items()}
+        await self._know(await self._read((account, order_id) for order_id, account in concerned.items()))
 
-    def _know(self, order: Order | None) -> None:
-        if order is not None and order.status is not Status.OPEN:
+    async def _know(self, orders: Sequence[Order]) -> None:
+        """Watch for those that are open, unless what they are tied to has decided about them already."""
+        for order in orders:
+            self._keep(order)
+        tied = [order for order in orders if order.id in self._ties]
+        for first in range(0, len(tied), _AT_ONCE):
+            await asyncio.gather(*map(self._untie, tied[first : first + _AT_ONCE]))
+
+    def _keep(self, order: Order) -> None:
+        if order.status is not Status.OPEN:
             self._forget(order.id)
-        elif order is not None and order.intent.rests:  # what has a schedule is woken by its time
+            return
+        if order.intent.rests and not order.is_waiting:  # what has a schedule is woken by its time
             (self._index if order.intent.snipe is None else self._scout).put(order)
+        if others := ties(order):
+            self._ties[order.id] = others
+            for other in others:
+                self._tied[other][order.id] = order.account
 
     def _forget(self, order_id: OrderId) -> None:
         self._index.remove(order_id)
         self._scout.remove(order_id)
+        for other in self._ties.pop(order_id, ()):
+            self._tied[other].pop(order_id, None)
+            if not self._tied[other]:
+                del self._tied[other]
+
+    async def _untie(self, order: Order) -> None:
+        """Record what the orders that this open one is tied to mean for it, if they mean anything yet."""
+        others = await self._read((order.account, each) for each in ties(order))
+        event = consequence(order, {each.id: each for each in others})
+        if event is not None:
+            await self._record(order, event)
+
+    async def _read(self, names: Iterable[tuple[str, OrderId]]) -> list[Order]:
+        found = await asyncio.gather(*(self._store.get(account, order_id) for account, order_id in names))
+        return [order for order in found if order is not None]
 
     # --- judging ------------------------------------------------------------------------------------------
 
@@ -114,28 +160,32 @@ class Watcher:
     async def _move(self, watch: Watch | Hunter, judge: Callable[[Order], Awaitable[Event | None]]) -> None:
         """One order's defect is not the others': it is left alone until its next event, or the next start."""
         try:
-            await self._record(watch, judge)
+            await self._moved(watch, judge)
         except FillwrightError:
             raise
         except Exception as error:
             self._forget(watch.order_id)
             self._report(watch.order_id, error)
 
-    async def _record(self, watch: Watch | Hunter, judge: Callable[[Order], Awaitable[Event | None]]) -> None:
+    async def _moved(self, watch: Watch | Hunter, judge: Callable[[Order], Awaitable[Event | None]]) -> None:
         """Record what is judged of the order, if it still is as it was watched."""
         order = await self._store.get(watch.account, watch.order_id)
-        if order is None or order.status is not Status.OPEN or order.seq != watch.seq:
-            self._know(order)
+        if order is None:
+            return
+        if order.status is not Status.OPEN or order.seq != watch.seq:
+            self._keep(order)
             return
         event = await judge(order)
-        if event is None:
-            return
+        if event is not None:
+            await self._record(order, event)
+
+    async def _record(self, order: Order, event: Event) -> None:
         after = Recorded(transition(order, event, self._executor.clock.now()), event)
         try:
             await self._store.record(order, [after])
-        except Conflict:  # another watcher, or the owner, was faster: the log will tell
+        except Conflict:  # another watcher, or the owner, was faster, or its group is held: the log will tell
             return
-        self._know(after.order)
+        self._keep(after.order)
         await self._executor.announce([after])
         if after.order.status is Status.PENDING:
             await self._queue.put([order.id])

@@ -57,6 +57,7 @@ MATRIX: dict[tuple[str, str], tuple[Scope | None, Any, int, int]] = {
     ("POST", "/v1/orders/{id}/cancel"): (Scope.TRADE, None, 200, 404),
     ("GET", "/v1/orders/{id}/explain"): (Scope.READ, None, 200, 404),
     ("POST", "/v1/orders/cancel-all"): (Scope.TRADE, {"pair": "USDC/BONK"}, 200, 200),
+    ("POST", "/v1/brackets"): (Scope.TRADE, {}, 422, 422),
     ("POST", "/v1/cancel-after"): (Scope.TRADE, {"timeoutSeconds": 0}, 200, 200),
     ("POST", "/v1/webhooks"): (Scope.TRADE, HOOK, 201, 201),
     ("GET", "/v1/webhooks"): (Scope.READ, None, 200, 200),

@@ -29,12 +29,14 @@ from fillwright.order import (
     Landed,
     Lapsed,
     Leg,
+    Link,
     Mode,
     Order,
     OrderType,
     Quote,
     Reclaimed,
     Recorded,
+    Released,
     Reverted,
     Route,
     Routed,
@@ -223,6 +225,7 @@ def event_of(
     samples: dict[type, Event] = {
         Accepted: Accepted(intent=order.intent, client_order_id=order.client_order_id),
         Armed: Armed(),
+        Released: Released(intent=msgspec.structs.replace(order.intent, amount=Atoms(order.intent.amount + 1))),
         Trailed: Trailed(best=PRICE),
         Amended: Amended(intent=msgspec.structs.replace(order.intent, slippage_bps=Bps(7))),
         Triggered: Triggered(price=PRICE),
@@ -312,6 +315,9 @@ INTENTS: Final = st.builds(
     time_in_force=st.sampled_from(TimeInForce),
     expire_at=st.none() | st.integers(NOW, NOW + 20_000),
     snipe=st.none() | st.just(SNIPE),
+    link=st.sampled_from(
+        (None, None, Link(parent=OrderId("o-p")), Link(group=OrderId("g"), siblings=(OrderId("o-s"),)))
+    ),
 ).map(_scheduled)
 
 

@@ -13,11 +13,11 @@ import pytest
 from fillwright.adapters.postgres import PostgresStore, batch, link
 from fillwright.adapters.postgres import store as store_module
 from fillwright.errors import Code, FillwrightError
-from fillwright.order import Started, Status, replay
-from fillwright.ports import Page, Place
+from fillwright.order import Armed, Link, OrderType, Started, Status, Triggered, replay
+from fillwright.ports import Conflict, Page, Place
 from fillwright.units import OrderId
 from tests.conformance.rigs import LEASE_S, PostgresRig, in_loop
-from tests.conformance.samples import accepted, new_order, walked, way_to
+from tests.conformance.samples import PRICE, accepted, new_order, walked, way_to
 from tests.conformance.test_webhooks import hook
 from tests.servers.postgres import PostgresServer
 
@@ -93,6 +93,36 @@ async def test_processes_that_race_for_the_same_names_make_one_order_each(rig: P
         assert len({each.order.id for each in stored}) == len(names)
         again = await one.create(new_order(accepted("o-x"), key="key-2-1"))
         assert again.order.client_order_id == "mine-1", "each key of a repetition names the one order"
+
+
+@pytest.mark.parametrize("commits", [True, False], ids=["committed", "undone"])
+@pytest.mark.parametrize("company", [True, False], ids=["in a batch", "alone"])
+@in_loop
+async def test_a_group_that_another_process_is_about_to_hold_is_waited_for(
+    rig: PostgresRig, commits: bool, company: bool
+) -> None:
+    """No look can see it before its commit: the index makes the second one wait, and it fails alone or not at all."""
+    async with rig.open() as store, rig.sql() as sql:
+        link = Link(group=OrderId("g"))
+        held, wanted = (accepted(name, type=OrderType.LIMIT, limit=PRICE, link=link) for name in ("held", "wanted"))
+        lives = [walked(held, [Armed]), walked(wanted, [Armed, Triggered]), walked(accepted("other"), [Started])]
+        for life in lives:
+            await store.create(new_order(life[0]))
+        for life in lives[:2]:
+            await store.record(life[0].order, life[1:2])
+        await sql.execute("BEGIN")
+        await sql.execute("UPDATE orders SET holds = true WHERE id = 'held'")
+        calls = [store.record(life[-2].order, life[-1:]) for life in lives[1 : 3 if company else 2]]
+        asked = asyncio.gather(*calls, return_exceptions=True)
+        await asyncio.sleep(0.3)
+        assert not asked.done()
+        await sql.execute("COMMIT" if commits else "ROLLBACK")
+        triggered, *others = await asked
+        assert type(triggered) is (Conflict if commits else type(None))
+        assert others in ([], [None])
+        order = await store.get("alice", OrderId("wanted"))
+        assert order is not None
+        assert order.status == ("open" if commits else "pending")
 
 
 @pytest.mark.parametrize(

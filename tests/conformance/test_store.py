@@ -22,11 +22,13 @@ from fillwright.order import (
     Failed,
     Landed,
     Lapsed,
+    Link,
     Mode,
     Order,
     OrderType,
     Reclaimed,
     Recorded,
+    Released,
     Routed,
     Side,
     Signed,
@@ -943,6 +945,115 @@ async def test_orders_in_slices_are_not_in_the_log_of_those_that_wait_for_the_ma
     async with stores.open() as store:
         await keep(store, walked(accepted(**TWAP), SLICE))
         assert await store.log(Place(0, 0), 100, resting=True) == []
+
+
+# --- orders that are tied to each other ---------------------------------------------------------------------
+
+
+def member(order_id: str, *others: str, group: str = "g", **intent: Any) -> Recorded:
+    link = Link(group=OrderId(group), siblings=tuple(map(OrderId, others)))
+    return accepted(order_id, link=link, **LIMIT, **intent)
+
+
+@in_loop
+async def test_orders_that_are_tied_are_stored_all_or_none(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        link = Link(children=(OrderId("b"), OrderId("c")))
+        first = accepted("a", client_order_id="mine", link=link)
+        tied = [member("b", "c"), member("c", "b")]
+        stored = await store.create(new_order(first, key="k"), *map(new_order, tied))
+        assert stored == Stored(first.order, b"asked", is_new=True)
+        for each in (first, *tied):
+            assert await store.get("alice", each.order.id) == each.order
+            assert await store.history("alice", each.order.id) == stamped([each])
+        again = await store.create(new_order(accepted("d"), key="k"), *map(new_order, [accepted("e")]))
+        assert again.order == first.order
+        named = await store.create(
+            new_order(accepted("d", client_order_id="mine"), key="other"), new_order(accepted("e"))
+        )
+        assert named.order == first.order
+        broken = [new_order(accepted("f")), new_order(accepted("zero", amount=Atoms(0)))]
+        results = await asyncio.gather(
+            raised(store.create(*broken)), *(raised(store.create(new_order(accepted(f"n-{n}")))) for n in range(3))
+        )
+        assert isinstance(results[0], FillwrightError)
+        assert results[1:] == [None, None, None]
+        assert {order.id for order in await store.page(Page(account="alice", limit=100))} == {
+            *("a", "b", "c", "n-0", "n-1", "n-2")
+        }
+        told = await store.log(Place(0, 0), 100, resting=True)
+        assert {each.order_id for each in told} == {"a", "b", "c"}, "watchers hear of each that is tied"
+
+
+@in_loop
+async def test_one_order_of_a_group_holds_it_at_a_time(stores: StoreRig) -> None:
+    """It is free again where an attempt is proven over for good, and after a fill never."""
+    async with stores.open() as store:
+        ways: dict[str, list[type]] = {
+            "triggered": [Triggered],
+            "started": [Triggered, Started],
+            "between": [Triggered, Started, Aborted],
+            "signed": [Triggered, Started, Routed, Signed],
+            "filled": [Triggered, Started, Routed, Signed, Landed],
+        }
+        free: dict[str, list[type]] = {
+            "resting": [],
+            "slipped": [Triggered, Started, Slipped],
+            "failed": [Triggered, Started, Aborted, Failed],
+            "canceled": [Triggered, Canceled],
+            "expired": [Triggered, Expired],
+        }
+        for name, kinds in {**ways, **free}.items():
+            life = walked(member(f"{name}-1", group=name), [Armed, *kinds])
+            await keep(store, life)
+            other = walked(member(f"{name}-2", group=name), [Armed, Triggered])
+            await keep(store, other[:-1])
+            result = await raised(store.record(other[-2].order, other[-1:]))
+            assert life[-1].order.holds == (name in ways)
+            assert (type(result) is Conflict) == (name in ways), name
+            assert (await store.history("alice", other[0].order.id))[-1].seq == (2 if name in ways else 3)
+        strangers = walked(member("x", group="elsewhere"), [Armed, Triggered])
+        await keep(store, strangers)
+        alone = walked(accepted("y", **LIMIT), [Armed, Triggered])
+        await keep(store, alone)
+
+
+@pytest.mark.parametrize("turn", range(5))
+@in_loop
+async def test_of_a_group_that_is_triggered_at_once_by_two_processes_one_wins(stores: StoreRig, turn: int) -> None:
+    """And whatever shares their transactions is not held up."""
+    async with stores.open() as one, stores.open() as two:
+        groups = [f"g-{turn}-{n}" for n in range(8)]
+        lives = [[walked(member(f"{g}-{k}", group=g), [Armed, Triggered]) for k in range(2)] for g in groups]
+        others = [walked(accepted(f"o-{turn}-{n}", **LIMIT), [Armed, Triggered]) for n in range(8)]
+        for life in (*(each for pair in lives for each in pair), *others):
+            await keep(one, life[:-1])
+        calls = []
+        for n, (pair, other) in enumerate(zip(lives, others, strict=True)):
+            stores_of_pair = ((one, two), (two, one), (one, one), (two, two))[n % 4]
+            for store, life in zip(stores_of_pair, pair, strict=True):
+                calls.append(raised(store.record(life[-2].order, life[-1:])))
+            calls.append(raised((one, two)[n % 2].record(other[-2].order, other[-1:])))
+        results = await asyncio.gather(*calls)
+        for n in range(8):
+            *pair_results, other_result = results[3 * n : 3 * n + 3]
+            assert sorted(type(each).__name__ for each in pair_results) == ["Conflict", "NoneType"]
+            assert other_result is None
+
+
+@in_loop
+async def test_a_released_order_is_read_with_the_amount_that_it_was_given(stores: StoreRig) -> None:
+    async with stores.open() as store:
+        child = accepted("c", link=Link(parent=OrderId("p")), **LIMIT)
+        life = walked(child, [Armed, Released, Amended, Triggered])
+        for upto in (2, 3, 4, 5):
+            if upto == 2:
+                await keep(store, life[:2])
+            else:
+                await store.record(life[upto - 2].order, life[upto - 1 : upto])
+            assert await store.get("alice", child.order.id) == life[upto - 1].order
+        assert [each.order.is_waiting for each in life] == [False, True, False, False, False]
+        assert life[2].order.intent.amount == child.order.intent.amount + 1
 
 
 # --- the log of all events ----------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from fillwright.units import Atoms, OrderId
 from tests.simulation.hosts import Host, answer
 from tests.simulation.invariants import Witness
 from tests.simulation.loop import SimLoop
+from tests.simulation.tying import Tiers
 from tests.simulation.wishes import ACCOUNT, fingerprinted, hunt, price_near, submission
 
 CLIENT: Final = "client"
@@ -63,6 +64,7 @@ class Clients:
         """For clients that came later, so that the others do as they always did."""
         self._hunting = Random(f"{seed}:hunting")
         self._seed = seed
+        self._tiers = Tiers(seed, witness, self._ask, self.acknowledged)
 
     async def run(self) -> None:
         """Until every client has what it came for."""
@@ -75,6 +77,7 @@ class Clients:
                 group.create_task(self._fall_silent())
             if self._aside.random() < 0.4:
                 group.create_task(self._read_log())
+            group.create_task(self._tiers.run())
 
     def cut(self, host: str | None = None) -> None:
         """Break the streams of one host, or all."""

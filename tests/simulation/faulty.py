@@ -55,8 +55,8 @@ class FaultyStore:
         self._dice = dice
         self._witness = witness
 
-    async def create(self, new: NewOrder) -> Stored:
-        return await self._faulty(lambda: self._inner.create(new))
+    async def create(self, new: NewOrder, *tied: NewOrder) -> Stored:
+        return await self._faulty(lambda: self._inner.create(new, *tied))
 
     async def get(self, account: str, order_id: OrderId) -> Order | None:
         return await self._faulty(lambda: self._inner.get(account, order_id))

@@ -22,6 +22,7 @@ from fillwright.order import (
     Order,
     Reclaimed,
     Recorded,
+    Released,
     SignedTx,
     SliceLanded,
     SliceSkipped,
@@ -53,6 +54,7 @@ _COUNTED: Final = {
     SliceSkipped: "skipped",
     Sniped: "snipes",
     Declined: "declines",
+    Released: "released",
 }
 
 
@@ -75,7 +77,7 @@ class Witness:
         self.violation: Violation | None = None
         self.states: dict[OrderId, list[Recorded]] = {}
         self.counts: Counter[str] = Counter()
-        self.known = Knowledge(chain=chain, policy=policy, lives=self._lives)
+        self.known = Knowledge(chain=chain, policy=policy, lives=self._lives, state=self._state)
         self.armed: dict[str, int] = {}
         """When each account's switch fires."""
         self._rows: dict[OrderId, tuple[Any, ...]] = {}
@@ -199,6 +201,10 @@ class Witness:
             self.violate("I4", f"{type(event).__name__} while {status} (order {order_id})")
             return None
         return Recorded(transition(states[-1].order, event, at), event)
+
+    def _state(self, order_id: OrderId) -> Order | None:
+        states = self.states.get(order_id)
+        return states[-1].order if states else None
 
     def _lives(self, worker: str) -> bool:
         row = self._file.execute("SELECT seen_at FROM workers WHERE name = ?", (worker,)).fetchone()

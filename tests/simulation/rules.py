@@ -12,6 +12,7 @@ import msgspec
 
 from fillwright.adapters.sim.newcomers import Trap
 from fillwright.adapters.sim.transactions import SimTx
+from fillwright.errors import Code, Problem
 from fillwright.order import (
     TERMINAL,
     Accepted,
@@ -29,6 +30,7 @@ from fillwright.order import (
     OrderType,
     Reclaimed,
     Recorded,
+    Released,
     Reverted,
     Route,
     Routed,
@@ -67,6 +69,8 @@ class Knowledge(msgspec.Struct):
     policy: Policy
     lives: Callable[[str], bool]
     """Whether a worker's lease still runs, by the store's clock."""
+    state: Callable[[OrderId], Order | None]
+    """An order as it was last committed."""
     signed: dict[OrderId, list[SignedTx]] = msgspec.field(default_factory=dict)
     disturbed: set[str] = msgspec.field(default_factory=set)
     """Workers that were paused, or whose clock jumped: their stamps prove nothing about how long a step took."""
@@ -74,6 +78,11 @@ class Knowledge(msgspec.Struct):
     def alive(self, order_id: OrderId) -> list[SignedTx]:
         """The order's transactions that may still change the ledger. There must never be two."""
         return [tx for tx in self.signed.get(order_id, []) if self.chain.may_land(tx)]
+
+    def filled(self, order_id: OrderId) -> Fill | None:
+        """What the chain swapped for the order."""
+        truths = (self.chain.truth(tx.signature) for tx in self.signed.get(order_id, []))
+        return next((truth for truth in truths if isinstance(truth, Fill)), None)
 
 
 def objections(known: Knowledge, by: str, states: Sequence[Recorded], recorded: Recorded) -> Iterator[Objection]:
@@ -88,7 +97,7 @@ def objections(known: Knowledge, by: str, states: Sequence[Recorded], recorded: 
             yield from _on_claim(known, before, order, event)
         case Routed():
             yield from _on_route(order, part_of(states))
-        case Triggered() | Trailed() | Expired() | Slipped() | Sniped() | Declined():
+        case Triggered() | Trailed() | Expired() | Slipped() | Sniped() | Declined() | Released() | Canceled():
             yield from _on_rest(known, before, order, event)
         case Signed(tx=tx):
             known.signed.setdefault(order.id, []).append(tx)
@@ -96,6 +105,7 @@ def objections(known: Knowledge, by: str, states: Sequence[Recorded], recorded: 
             yield from _on_hunt(known, before, tx)
             yield from _on_haste(known, states[-1], order)
             yield from _on_slices(states, order)
+            yield from _on_ties(known, before)
         case Lapsed() | Reverted():
             yield from _on_failure(known, order, event)
         case Landed(fill=fill) | SliceLanded(fill=fill):
@@ -129,9 +139,13 @@ def _on_rest(
     known: Knowledge,
     before: Order,
     order: Order,
-    event: Triggered | Trailed | Expired | Slipped | Sniped | Declined,
+    event: Triggered | Trailed | Expired | Slipped | Sniped | Declined | Released | Canceled,
 ) -> Iterator[Objection]:
     match event:
+        case Released():
+            yield from _on_release(known, before, order)
+        case Canceled(problem=Problem(code=code)):
+            yield from _on_bound_cancel(known, before, code)
         case Triggered(price=price):
             yield from _on_trigger(before, price)
         case Trailed(best=best):
@@ -320,6 +334,43 @@ def _on_signature(known: Knowledge, before: Order, tx: SignedTx) -> Iterator[Obj
             ends and wish.limit != _leg_limit(intent, route, leg)
         ):
             yield "I6", f"signed {wish}, asked was {asked} (order {before.id})"
+
+
+def _on_ties(known: Knowledge, before: Order) -> Iterator[Objection]:
+    """No other order of its group is alive on the chain or filled, and what it waited for is there to be swapped."""
+    link = before.intent.link
+    if link is None:
+        return
+    for other in link.siblings:
+        if known.alive(other) or known.filled(other):
+            yield "OCO", f"{before.id} was signed beside {other} of its group"
+    if link.parent is not None:
+        fill = known.filled(link.parent)
+        if fill is None:
+            yield "OTO", f"{before.id} was signed before {link.parent} was filled"
+        elif before.intent.mode is not Mode.EXACT_IN or before.intent.amount > fill.amount_out:
+            yield "OTO", f"{before.id} swaps {before.intent.amount}, the fill of {link.parent} gave {fill.amount_out}"
+
+
+def _on_release(known: Knowledge, before: Order, order: Order) -> Iterator[Objection]:
+    """By the fill, with its amount, and with nothing else changed."""
+    link = before.intent.link
+    fill = None if link is None or link.parent is None else known.filled(link.parent)
+    if fill is None or not before.is_waiting:
+        yield "OTO", f"{before.id} was released without a fill of what it waited for"
+    elif order.intent != msgspec.structs.replace(before.intent, amount=fill.amount_out):
+        yield "OTO", f"{before.id} was released as {order.intent}, the fill is {fill}"
+
+
+def _on_bound_cancel(known: Knowledge, before: Order, code: Code) -> Iterator[Objection]:
+    """Where the engine cancels for what became of another order, that has become of it."""
+    link = before.intent.link
+    if code is Code.ORDER_SIBLING_FILLED and not any(known.filled(each) for each in (link.siblings if link else ())):
+        yield "OCO", f"{before.id} was canceled for a fill that its group does not have"
+    if code is Code.ORDER_PARENT_UNFILLED:
+        parent = None if link is None or link.parent is None else known.state(link.parent)
+        if parent is None or not parent.is_terminal or known.filled(parent.id):
+            yield "OTO", f"{before.id} was canceled for {parent}"
 
 
 def _on_haste(known: Knowledge, last: Recorded, order: Order) -> Iterator[Objection]:

@@ -25,7 +25,10 @@ def test_every_promise_is_kept_under_every_fault() -> None:
     broken = [f"{o.seed} {o.invariant}: {o.detail}\n{o.report}" for o in outcomes if o.invariant]
     assert not broken, "\n".join(broken[:3])
     assert not [kind for kind in KINDS if not any(outcome.struck[kind] for outcome in outcomes)]
-    happenings = ("settled", "slices", "skipped", "take-overs", "lapses", "conflicts", "watches", "snipes", "declines")
+    happenings = (
+        *("settled", "slices", "skipped", "take-overs", "lapses", "conflicts", "watches"),
+        *("snipes", "declines", "brackets", "released"),
+    )
     for happening in happenings:
         assert any(outcome.counts[happening] for outcome in outcomes), happening
 
@@ -55,6 +58,13 @@ def test_the_ledger_alone_betrays_a_double_settlement(name: str) -> None:
     caught = try_mutant(name, seeds=MUTANT_SEEDS, blind=True)
     assert caught is not None
     assert caught.invariant in {"I2", "I8"}
+
+
+@pytest.mark.parametrize(("name", "invariant"), [("group-not-enforced", "OCO"), ("armed-without-waiting", "OTO")])
+def test_the_ledger_alone_betrays_a_broken_tie(name: str, invariant: str) -> None:
+    caught = try_mutant(name, seeds=MUTANT_SEEDS, blind=True)
+    assert caught is not None
+    assert caught.invariant == invariant
 
 
 @pytest.mark.parametrize("seed", range(1, 4))

@@ -37,6 +37,7 @@ def judge(witness: Witness, chain: WorldChain, database: Path, acknowledged: Map
         _judge_ending(witness, order, settled.get(order_id, []))
     for order_id, order in orders.items():
         states = _judge_history(witness, order, histories[order_id])
+        _judge_ties(witness, order, orders, settled)
         _judge_amounts(witness, order, settled.get(order_id, []), states)
 
 
@@ -58,6 +59,27 @@ def _judge_ending(witness: Witness, order: Order, lines: list[Settlement]) -> No
     is_whole = bool(lines) if order.intent.schedule is None else swapped == order.intent.amount
     if (order.status is Status.CONFIRMED) != is_whole:
         witness.violate("I8" if is_whole else "I5", f"{order.id} is {order.status}, the ledger has {lines}")
+
+
+def _judge_ties(
+    witness: Witness, order: Order, orders: Mapping[OrderId, Order], settled: Mapping[OrderId, list[Settlement]]
+) -> None:
+    """What it is tied to is stored; of a group one is settled; and none swaps more than what it waited for gave."""
+    link = order.intent.link
+    if link is None:
+        return
+    for other in (*link.siblings, *link.children, *((link.parent,) if link.parent is not None else ())):
+        if other not in orders:
+            witness.violate("OTO", f"{order.id} is tied to {other}, which is not stored")
+    if order.id not in settled:
+        return
+    for other in link.siblings:
+        if other in settled:
+            witness.violate("OCO", f"{order.id} and {other} of one group were settled")
+    if link.parent is not None:
+        gave = sum(line.amount_out for line in settled.get(link.parent, []))
+        if sum(line.amount_in for line in settled[order.id]) > gave:
+            witness.violate("OTO", f"{settled[order.id]} is more than the {gave} that {link.parent} gave")
 
 
 def _judge_history(witness: Witness, order: Order, history: list[Stamped]) -> list[Recorded]:

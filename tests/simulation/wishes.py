@@ -3,6 +3,7 @@
 Decides: the mix of intents and of names (idempotency key, client order id, both, neither).
 """
 
+from collections.abc import Sequence
 from hashlib import sha256
 from random import Random
 from typing import Any, Final
@@ -64,9 +65,14 @@ def _intent(random: Random) -> Intent:
     return conditional(random, market) if random.random() < 0.4 else market
 
 
-def conditional(random: Random, market: Intent) -> Intent:
+RESTING: Final = (OrderType.LIMIT, OrderType.STOP, OrderType.TAKE_PROFIT, OrderType.TRAILING_STOP)
+
+
+def conditional(
+    random: Random, market: Intent, kinds: Sequence[OrderType] = (*RESTING, OrderType.TWAP, OrderType.DCA)
+) -> Intent:
     """The same swap, under a condition: some are met at once, some after a while, some never."""
-    kind = random.choice([kind for kind in OrderType if kind not in (OrderType.MARKET, OrderType.SNIPER)])
+    kind = random.choice(kinds)
     told: dict[str, Any] = {"type": kind, "deadline_ms": Millis(random.randint(5_000, 120_000))}
     if kind in (OrderType.TWAP, OrderType.DCA):
         return _scheduled(random, market, told)

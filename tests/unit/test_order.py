@@ -30,6 +30,7 @@ from fillwright.order import (
     Order,
     Reclaimed,
     Recorded,
+    Released,
     Rest,
     Reverted,
     Routed,
@@ -77,6 +78,7 @@ LATER = Millis(NOW + 1_000)
 
 ARROWS = """
 pending    Armed           open
+open       Released        open
 open       Trailed         open
 open       Amended         open
 open       Triggered       pending
@@ -421,7 +423,7 @@ def test_any_walk_of_legal_events_keeps_the_invariants(recorded: list[Recorded])
         assert after.order.attempt == (0 if is_sliced else before.attempt + spent)
         assert after.order.cancel_requested >= before.cancel_requested
         assert (after.order.id, after.order.account) == (before.id, before.account)
-        assert after.order.intent == before.intent or isinstance(after.event, Amended)
+        assert after.order.intent == before.intent or isinstance(after.event, Amended | Released)
 
 
 @given(walks())

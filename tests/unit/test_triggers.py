@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -126,6 +127,10 @@ def test_a_trailing_stop_follows_the_best_price_and_no_other(
     assert shown(order.standing.best) == pytest.approx(float(best), rel=1e-4)
     assert shown(trailing_trigger(order.intent, order.standing.best)) == pytest.approx(float(trigger), rel=1e-4)
     assert meaning(order, market(holds, buys=bool(side))) is None
+    coarse = msgspec.structs.replace(order, intent=msgspec.structs.replace(order.intent, amount=Atoms(10)))
+    better = market("111" if not side else "89.5", buys=bool(side))
+    assert isinstance(meaning(order, better), Trailed)
+    assert meaning(coarse, better) is None, "in whole atoms it is no better: the best price never becomes worse"
     assert isinstance(meaning(order, market(fires, buys=bool(side))), Triggered)
 
 

@@ -70,7 +70,7 @@ _BY_CLIENT_ID: Final = f"SELECT {_COLUMNS}, fingerprint FROM orders WHERE accoun
 _INSERT_ORDER: Final = (
     "INSERT INTO orders (id, account, client_order_id, fingerprint, type, side, mode, token_in,"
     " token_out, amount, slippage_bps, intent, status, seq, attempts, cancel_requested, created_at, updated_at,"
-    " due_at, deadline_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?)"
+    " due_at, deadline_at, link_group) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, ?, ?, ?, ?, ?)"
 )
 _INSERT_EVENT: Final = (
     "INSERT INTO order_events (order_id, seq, at, status, event, tx_hash, resting, payload)"
@@ -79,9 +79,10 @@ _INSERT_EVENT: Final = (
 _UPDATE_ORDER: Final = (
     "UPDATE orders SET status = ?, seq = ?, attempts = ?, worker = ?, cancel_requested = ?, updated_at = ?,"
     " due_at = ?, route = ?, tx = ?, tx_hash = ?, filled_in = ?, filled_out = ?, fill_slot = ?, fill_hash = ?,"
-    " failure_reason = ?, problem = ?, standing = ?, amount = ?, slippage_bps = ?, deadline_at = ?,"
+    " failure_reason = ?, problem = ?, standing = ?, amount = ?, slippage_bps = ?, deadline_at = ?, holds = ?,"
     " intent = coalesce(?, intent) WHERE id = ? AND account = ? AND seq = ?"
 )
+_IS_HELD: Final = "SELECT 1 FROM orders WHERE link_group = ? AND holds AND id <> ?"
 _CLAIMABLE: Final = (
     "due_at <= :now AND (worker IS NULL OR worker = :worker"
     " OR NOT EXISTS (SELECT 1 FROM workers WHERE name = orders.worker AND seen_at > :dead_since))"
@@ -137,8 +138,8 @@ class SqliteStore:
 
     # --- port ---------------------------------------------------------------------------------------------
 
-    async def create(self, new: NewOrder) -> Stored:
-        return await self._write(lambda: self._create(new))
+    async def create(self, new: NewOrder, *tied: NewOrder) -> Stored:
+        return await self._write(lambda: self._create(new, tied))
 
     async def record(self, before: Order, recorded: Sequence[Recorded]) -> None:
         if not await self._write(lambda: self._record(before, recorded)):
@@ -234,10 +235,15 @@ class SqliteStore:
 
     # --- statements, each all or nothing within the transaction of its batch ------------------------------
 
-    def _create(self, new: NewOrder) -> Stored:
+    def _create(self, new: NewOrder, tied: Sequence[NewOrder]) -> Stored:
         existing = self._existing(new)
         if existing is not None:
             return existing
+        for each in (new, *tied):
+            self._insert(each)
+        return Stored(new.accepted.order, new.fingerprint, is_new=True)
+
+    def _insert(self, new: NewOrder) -> None:
         order = new.accepted.order
         intent = order.intent
         self._writer.execute(
@@ -261,11 +267,11 @@ class SqliteStore:
                 order.updated_at,
                 order.due_at,
                 order.deadline_at,
+                order.group,
             ),
         )
         self._append([new.accepted])
         self._name(order, new.idempotency_key)
-        return Stored(order, new.fingerprint, is_new=True)
 
     def _existing(self, new: NewOrder) -> Stored | None:
         """The order that already has the request's key, else its client order id; the key then names it as well."""
@@ -290,8 +296,10 @@ class SqliteStore:
             self._writer.execute("INSERT INTO idempotency_keys VALUES (?, ?, ?)", (order.account, key, order.id))
 
     def _record(self, before: Order, recorded: Sequence[Recorded]) -> bool:
-        """The compare-and-set. Whether it won."""
+        """The compare-and-set. Whether it won, and its group was free where it begins to hold it."""
         after = recorded[-1].order
+        if after.holds and not before.holds and self._writer.execute(_IS_HELD, (after.group, after.id)).fetchone():
+            return False
         intent = None if after.intent is before.intent else _encode(after.intent)
         values = (*_state(after), intent, before.id, before.account, before.seq)
         cursor = self._writer.execute(_UPDATE_ORDER, values)
@@ -311,7 +319,7 @@ class SqliteStore:
                     each.order.status,
                     each.event.__struct_config__.tag,
                     each.event.tx.signature if isinstance(each.event, Signed) else None,
-                    each.order.intent.rests,
+                    each.order.intent.is_watched,
                     _encode(each.event),
                 )
                 for each in recorded
@@ -561,6 +569,7 @@ def _state(order: Order) -> tuple[Any, ...]:
         order.intent.amount,
         order.intent.slippage_bps,
         order.deadline_at,
+        order.holds,
     )
 
 

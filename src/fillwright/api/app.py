@@ -10,6 +10,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from fillwright.api.access import Access
+from fillwright.api.brackets import Brackets
 from fillwright.api.documents import Documents
 from fillwright.api.edge import BODY_MAX, make_edge
 from fillwright.api.events import Events
@@ -40,6 +41,7 @@ def make_app(
     app = make_probes(engine, access, registry=registry, request_id=request_id)
     sockets = Sockets(SocketMetrics(registry))
     app.add_routes(Orders(engine).routes())
+    app.add_routes(Brackets(engine).routes())
     app.add_routes(Markets(engine).routes())
     app.add_routes(Webhooks(engine).routes())
     app.add_routes(Laboratory(engine, lab).routes())

@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from fillwright.api.brackets import BracketView
 from fillwright.api.legacy import Executed, OrderList
 from fillwright.api.listing import LIMIT_DEFAULT, LIMIT_MAX
 from fillwright.api.markets import PoolList, VenueList
@@ -23,6 +24,7 @@ from fillwright.api.pages import ProblemKind
 from fillwright.api.probes import Alive, Health
 from fillwright.api.shapes import (
     AmendRequest,
+    BracketRequest,
     Cancel,
     CancelAfterRequest,
     CancelAllRequest,
@@ -278,6 +280,20 @@ OPERATIONS: Final = (
         answers=(
             Answer(status=201, what="Accepted.", forms=(OrderView,), headers=("Location",), leads_to=_OF_NEW),
             Answer(status=200, what="Accepted earlier, by the same request.", forms=(OrderView,), headers=_PLACED),
+        ),
+        problems=_ACCEPT,
+    ),
+    Operation(
+        method="post",
+        path="/v1/brackets",
+        id="submitBracket",
+        group="orders",
+        summary="Accept an entry with its exits, or two orders of which at most one swaps: all or none",
+        params=(_KEY,),
+        takes=BracketRequest,
+        answers=(
+            Answer(status=201, what="Accepted.", forms=(BracketView,), headers=("Location",)),
+            Answer(status=200, what="Accepted earlier, by the same request.", forms=(BracketView,), headers=_PLACED),
         ),
         problems=_ACCEPT,
     ),

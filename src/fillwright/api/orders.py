@@ -205,7 +205,7 @@ class Orders:
 
     async def _current_price(self, order: Order) -> Price | None:
         """Of an order that waits for one."""
-        if order.status is not Status.OPEN or order.intent.snipe is not None:
+        if order.status is not Status.OPEN or order.is_waiting or order.intent.snipe is not None:
             return None
         route = await self._engine.quote(order.part)
         return None if isinstance(route, NoRoute) else order.intent.price(route.amount_in, route.amount_out)
@@ -275,11 +275,9 @@ def _seq_asked(request: web.Request) -> int:
 
 async def submit(engine: Engine, asked: Asked, caller: Caller, *, idempotency_key: str | None) -> Stored:
     """Accept an order, whichever door it came through, within the limits of its caller's key."""
-    caller.check(asked.intent)
-    if caller.has_worth_cap and not await engine.is_named(
-        caller.account, client_order_id=asked.client_order_id, idempotency_key=idempotency_key
-    ):  # a repetition makes no new order, so that its answer must not depend on today's price
-        await _check_worth(engine, caller, asked.intent)
+    await check_limits(
+        engine, caller, asked.intent, client_order_id=asked.client_order_id, idempotency_key=idempotency_key
+    )
     return await engine.submit(
         Submission(
             account=caller.account,
@@ -289,6 +287,17 @@ async def submit(engine: Engine, asked: Asked, caller: Caller, *, idempotency_ke
             idempotency_key=idempotency_key,
         )
     )
+
+
+async def check_limits(
+    engine: Engine, caller: Caller, intent: Intent, *, client_order_id: str | None, idempotency_key: str | None
+) -> None:
+    """Of the caller's key, for an order of these names. Raises as `_check_worth`."""
+    caller.check(intent)
+    if caller.has_worth_cap and not await engine.is_named(
+        caller.account, client_order_id=client_order_id, idempotency_key=idempotency_key
+    ):  # a repetition makes no new order, so that its answer must not depend on today's price
+        await _check_worth(engine, caller, intent)
 
 
 async def _check_worth(engine: Engine, caller: Caller, intent: Intent) -> None:

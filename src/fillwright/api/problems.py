@@ -51,6 +51,8 @@ KINDS: Final[Mapping[Code, Kind]] = {
     Code.ORDER_PARTLY_FILLED: Kind(409, "Slices of the order were skipped"),
     Code.ORDER_NOT_OPEN: Kind(409, "The order does not rest"),
     Code.ORDER_CHANGED: Kind(412, "The order is not as it was seen"),
+    Code.ORDER_PARENT_UNFILLED: Kind(409, "The order that it waited for ended without a fill"),
+    Code.ORDER_SIBLING_FILLED: Kind(409, "Another order of its group was filled"),
     Code.CANCEL_TOO_LATE: Kind(409, "The order has already ended"),
     Code.WEBHOOK_NOT_FOUND: Kind(404, "There is no such webhook"),
     Code.WEBHOOK_LIMIT: Kind(409, "The account has as many webhooks as it may have"),

@@ -15,6 +15,7 @@ from fillwright.lab import DELAY_MS_MAX, LOST_PCT_MAX
 from fillwright.order import Mode, OrderType, Side, TimeInForce
 from fillwright.schedule import JITTER_PCT_MAX, SLICES_MAX, SLICES_MIN
 from fillwright.webhooks import DESCRIPTION_MAX, URL_MAX
+from fillwright.wire.brackets import EXITS_MAX
 from fillwright.wire.conditions import INTERVAL_S, TRAIL_BPS_MAX
 from fillwright.wire.requests import CLIENT_ID_MAX, SLIPPAGE_BPS_MAX, TAG_MAX
 from fillwright.wire.sniper import MAX_AGE_S_MAX
@@ -134,6 +135,36 @@ class OrderRequest(_Sent, frozen=True, kw_only=True):
     deadline_ms: Annotated[Any, _whole(1, 86_400_000, "From acceptance; nothing is signed after it.")] | None = None
     routing: RoutingRequest | None = None
     tags: Annotated[list[Annotated[str, _text(TAG_MAX, "")]], Meta(max_length=16)] | None = None
+
+
+class ExitRequest(_Sent, frozen=True, kw_only=True):
+    """With an entry: the swap back of what it gave. Without: a complete order (pair or tokens, and amount)."""
+
+    client_order_id: Annotated[str, _text(CLIENT_ID_MAX, "Of the first exit, where there is no entry.")] | None = None
+    type: Literal["limit", "stop", "take_profit", "trailing_stop"]
+    token_in: _TokenText | None = None
+    token_out: Annotated[str, Meta(min_length=1, max_length=64, examples=["USDC"])] | None = None
+    pair: _PairText | None = None
+    side: Side | None = None
+    amount: _Amount | None = None
+    amount_mode: Mode | None = None
+    slippage_bps: Annotated[Any, _whole(0, SLIPPAGE_BPS_MAX, "100 unless told otherwise.")] | None = None
+    max_price_impact_bps: Annotated[Any, _whole(0, SLIPPAGE_BPS_MAX, "Against the spot price.")] | None = None
+    limit_price: _Price | None = None
+    trigger: TriggerRequest | None = None
+    trail: TrailRequest | None = None
+    time_in_force: Literal["gtc", "gtd"] | None = None
+    expire_at: Annotated[Any, Meta(description="RFC 3339 or epoch milliseconds, for gtd.")] | None = None
+    deadline_ms: Annotated[Any, _whole(1, 86_400_000, "From acceptance; nothing is signed after it.")] | None = None
+    routing: RoutingRequest | None = None
+    tags: Annotated[list[Annotated[str, _text(TAG_MAX, "")]], Meta(max_length=16)] | None = None
+
+
+class BracketRequest(_Sent, frozen=True, kw_only=True):
+    """An entry with one or two exits that wait for its fill, or two exits alone; of two exits at most one swaps."""
+
+    entry: OrderRequest | None = None
+    exits: Annotated[list[ExitRequest], Meta(min_length=1, max_length=EXITS_MAX)]
 
 
 class AmendRequest(_Sent, frozen=True, kw_only=True):

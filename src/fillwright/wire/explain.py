@@ -26,7 +26,7 @@ class TroubleView(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class ExplainView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
-    """`waits_for`: worker, pause, slice, price, pool, quotes, signature, chain or nothing."""
+    """`waits_for`: worker, pause, order, slice, price, pool, quotes, signature, chain or nothing."""
 
     order_id: str
     status: str
@@ -79,7 +79,7 @@ def explain_view(
     candidates: Sequence[Candidate] | None = None,
 ) -> ExplainView:
     """`current`: the price that an open order's size would get now, where one is known. `candidates`: of a sniper."""
-    awaited = awaited_price(order) if order.status is Status.OPEN else None
+    awaited = awaited_price(order) if order.status is Status.OPEN and not order.is_waiting else None
     outlook = _outlook(order, now)
     expected = outcome_expected_at(order)
     problem = order.problem
@@ -133,13 +133,22 @@ def _open(order: Order) -> _Outlook:
         return _between_slices(order, order.intent.schedule.slices)
     if order.intent.snipe is not None:
         return _hunting(order)
+    link = order.intent.link
+    exclusion = (
+        "" if link is None or link.group is None else f" At most one swaps of it and {', '.join(link.siblings)}."
+    )
+    if link is not None and order.is_waiting:
+        summary = f"The order waits until order {link.parent} is filled, and then for the market with what that gave."
+        return _Outlook("order", f"{summary}{exclusion}", "begin to watch the market")
     awaited = awaited_price(order)
     if awaited is None:
         return _Outlook("price", "The order waits for the first price to trail from.", "note the best price")
     op, price = awaited
     word = "at least" if op == "gte" else "at most"
     text = f"{shown(order.intent, price)} {order.intent.quote.symbol} per {order.intent.base.symbol}"
-    summary = f"The order rests until a swap of its size, after all fees, would get a price of {word} {text}."
+    summary = (
+        f"The order rests until a swap of its size, after all fees, would get a price of {word} {text}.{exclusion}"
+    )
     return _Outlook("price", summary, "compare quotes and swap")
 
 

@@ -226,6 +226,16 @@ class Fields:
         self.blame(name, "must be an object")
         return None
 
+    def objects(self, name: str, *, least: int, most: int) -> list[Members]:
+        """A required list of objects, for someone else to read."""
+        value = self._take(name)
+        if isinstance(value, list) and least <= len(value) <= most:
+            found = [item for item in value if isinstance(item, dict)]
+            if len(found) == len(value):
+                return list(found)
+        self.blame(name, f"must be a list of {least} to {most} objects" if least < most else f"must be {most} objects")
+        return []
+
     def members(self, name: str) -> Members:
         """A required member that is an object, for someone else to read."""
         value = self._take(name)

@@ -20,6 +20,7 @@ from fillwright.order import (
     Landed,
     Lapsed,
     Leg,
+    Link,
     Mode,
     Order,
     Recorded,
@@ -56,6 +57,15 @@ class RoutingView(_Shown, frozen=True, kw_only=True):
     max_hops: int | None = None
 
 
+class LinkView(_Shown, frozen=True, kw_only=True):
+    """How the order is tied to others: it waits for `parent`, `children` wait for it, and it excludes `siblings`."""
+
+    parent: str | None = None
+    children: tuple[str, ...] = ()
+    group: str | None = None
+    siblings: tuple[str, ...] = ()
+
+
 class IntentView(_Shown, frozen=True, kw_only=True):
     type: str
     side: str
@@ -78,6 +88,7 @@ class IntentView(_Shown, frozen=True, kw_only=True):
     expire_at: str | None = None
     routing: RoutingView | None = None
     tags: tuple[str, ...] = ()
+    linked_to: LinkView | None = None
 
 
 class OrderView(IntentView, frozen=True, kw_only=True):
@@ -234,7 +245,14 @@ def _intent_fields(intent: Intent, best: Price | None = None) -> dict[str, objec
         "sniper": sniper_view(intent),
         "routing": _routing_view(intent),
         "tags": intent.tags,
+        "linked_to": _link_view(intent.link),
     }
+
+
+def _link_view(link: Link | None) -> LinkView | None:
+    if link is None:
+        return None
+    return LinkView(parent=link.parent, children=link.children, group=link.group, siblings=link.siblings)
 
 
 def _routing_view(intent: Intent) -> RoutingView | None:

@@ -9,11 +9,11 @@ from contextlib import ExitStack, contextmanager
 from typing import Final
 from unittest import mock
 
-from tests.simulation.mutants import asking, executing, resting, slicing, storing
+from tests.simulation.mutants import asking, executing, resting, slicing, storing, tying
 from tests.simulation.mutants.patch import Mutant
 
 MUTANTS: Final[dict[str, Mutant]] = (
-    executing.MUTANTS | storing.MUTANTS | asking.MUTANTS | resting.MUTANTS | slicing.MUTANTS
+    executing.MUTANTS | storing.MUTANTS | asking.MUTANTS | resting.MUTANTS | slicing.MUTANTS | tying.MUTANTS
 )
 
 

@@ -27,7 +27,7 @@ def _no_compare_and_set() -> Patches:
 
 def _two_transactions() -> Patches:
     async def record(self: SqliteStore, before: Order, recorded: Sequence[Recorded]) -> None:
-        values = (*sqlite._state(recorded[-1].order), before.id, before.account, before.seq)
+        values = (*sqlite._state(recorded[-1].order), None, before.id, before.account, before.seq)
         cursor = await self._write(lambda: self._writer.execute(sqlite._UPDATE_ORDER, values))
         if cursor.rowcount != 1:
             raise Conflict
@@ -39,8 +39,8 @@ def _two_transactions() -> Patches:
 def _answered_first() -> Patches:
     honest = SqliteStore.create
 
-    async def create(self: SqliteStore, new: NewOrder) -> Stored:
-        _ = asyncio.get_running_loop().create_task(honest(self, new))
+    async def create(self: SqliteStore, new: NewOrder, *tied: NewOrder) -> Stored:
+        _ = asyncio.get_running_loop().create_task(honest(self, new, *tied))
         return Stored(new.accepted.order, new.fingerprint, is_new=True)
 
     return [(SqliteStore, "create", create)]
@@ -63,7 +63,7 @@ def _commit_forgotten() -> Patches:
 
 
 def _no_sweep() -> Patches:
-    async def sweep(self: Worker) -> None:
+    async def sweep(self: Worker, _: asyncio.TaskGroup) -> None:
         pass
 
     return [(Worker, "_sweep", sweep)]
@@ -83,8 +83,8 @@ def _terminal_revived() -> Patches:
 def _keys_forgotten() -> Patches:
     honest = SqliteStore.create
 
-    async def create(self: SqliteStore, new: NewOrder) -> Stored:
-        return await honest(self, change(new, idempotency_key=None))
+    async def create(self: SqliteStore, new: NewOrder, *tied: NewOrder) -> Stored:
+        return await honest(self, change(new, idempotency_key=None), *tied)
 
     return [(SqliteStore, "create", create)]
 

@@ -7,6 +7,7 @@ change an order without the compare-and-set on its seq, or answer before the com
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
+import asyncpg
 import msgspec
 
 from fillwright.adapters.postgres.link import Connection
@@ -36,12 +37,14 @@ class Create(msgspec.Struct, frozen=True):
     """Answered with what is stored."""
 
     new: NewOrder
-    row: Row
-    event: Row
+    rows: Sequence[Row]
+    """Of the order, and of those tied to it."""
+    events: Sequence[Row]
 
     @classmethod
-    def of(cls, new: NewOrder) -> "Create":
-        return cls(new, new_row(new), event_row(new.accepted))
+    def of(cls, new: NewOrder, tied: Sequence[NewOrder] = ()) -> "Create":
+        orders = (new, *tied)
+        return cls(new, [new_row(each) for each in orders], [event_row(each.accepted) for each in orders])
 
     @property
     def name(self) -> tuple[str, str | None, str | None]:
@@ -61,15 +64,18 @@ class Move(msgspec.Struct, frozen=True):
     """Answered with whether the order still was as it was read."""
 
     id: OrderId
+    group: OrderId | None
     row: Row
     events: Sequence[Row]
 
     @classmethod
     def of(cls, before: Order, recorded: Sequence[Recorded]) -> "Move":
-        return cls(before.id, move_row(before, recorded), [event_row(each) for each in recorded])
+        return cls(before.id, before.group, move_row(before, recorded), [event_row(each) for each in recorded])
 
     def touches(self) -> Iterator[Hashable]:
         yield self.id
+        if self.group is not None:
+            yield "group", self.group
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -116,7 +122,7 @@ Call: TypeAlias = Create | Move | Claim | Beat | Arm | Disarm
 
 
 class Overtaken(Exception):
-    """Another process made an order under one of these names meanwhile: nothing was changed, look again."""
+    """Another process was faster with one of these names or groups: nothing was changed, look again."""
 
 
 # --- one transaction --------------------------------------------------------------------------------------
@@ -205,13 +211,14 @@ async def _create(connection: Connection, creates: Sequence[Create]) -> list[Sto
             names.append((account, key, found.order.id if found else call.new.accepted.order.id))
     if names or fresh:
         fresh.sort(key=lambda call: (call.name[0], call.name[2] or ""))
+        rows = flat(call.rows for call in fresh)
         arrays = [
             *columns(sorted(names), 3),
-            *columns([call.row for call in fresh], len(NEW)),
-            *columns([call.event for call in fresh], len(EVENT)),
+            *columns(rows, len(NEW)),
+            *columns(flat(call.events for call in fresh), len(EVENT)),
         ]
         done = await connection.fetchrow(_CREATE, *arrays)
-        if done is None or tuple(done) != (len(names), len(fresh)):
+        if done is None or tuple(done) != (len(names), len(rows)):
             raise Overtaken
     return [
         stored[nth][0] if nth in stored else Stored(call.new.accepted.order, call.new.fingerprint, is_new=True)
@@ -256,9 +263,13 @@ async def _claimed(connection: Connection, claims: Sequence[Claim], lease_s: flo
 
 
 # Whether an order was moved is looked up in a hash of those that were; a join of two unknown sizes could be anything.
+# An order that would hold its group beside another one is left out; the index is there for what was committed just now.
 _MOVE: Final = (
     f"WITH moved AS (UPDATE orders o SET {MOVE_SET} FROM {unnest(MOVE)} AS m ({_MOVE_COLUMNS})"
-    " WHERE o.id = m.id AND o.account = m.account AND o.seq = m.seq_before RETURNING o.id),"
+    " WHERE o.id = m.id AND o.account = m.account AND o.seq = m.seq_before"
+    " AND NOT (m.holds AND EXISTS"
+    " (SELECT 1 FROM orders s WHERE s.link_group = o.link_group AND s.holds AND s.id <> o.id))"
+    " RETURNING o.id),"
     f" told AS (INSERT INTO order_events ({_EVENT_COLUMNS})"
     f" SELECT * FROM {unnest(EVENT, 1 + len(MOVE))} AS e ({_EVENT_COLUMNS})"
     " WHERE (e.order_id IN (SELECT id FROM moved)) IS TRUE)"
@@ -275,7 +286,12 @@ async def _move(connection: Connection, moves: Sequence[Move]) -> frozenset[Orde
         *columns([call.row for call in ordered], len(MOVE)),
         *columns(flat(call.events for call in ordered), len(EVENT)),
     ]
-    return frozenset(row[0] for row in await connection.fetch(_MOVE, *arrays))
+    try:
+        return frozenset(row[0] for row in await connection.fetch(_MOVE, *arrays))
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name == "orders_held":
+            raise Overtaken from error
+        raise
 
 
 _LIVE: Final = (

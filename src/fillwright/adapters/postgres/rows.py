@@ -6,6 +6,7 @@ that brought them, which it points to. Must never: store a state that its events
 
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
+from types import UnionType
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -18,6 +19,7 @@ from fillwright.order import (
     Fill,
     Order,
     Recorded,
+    Released,
     Routed,
     Signed,
     SignedTx,
@@ -32,7 +34,7 @@ Row: TypeAlias = Sequence[Any]
 
 _encode: Final = msgspec.json.Encoder().encode
 _event_of: Final = msgspec.json.Decoder(Event).decode
-_asked_of: Final = msgspec.json.Decoder(Accepted | Amended).decode
+_asked_of: Final = msgspec.json.Decoder(Accepted | Amended | Released).decode
 _standing_of: Final = msgspec.json.Decoder(Standing).decode
 _routed_of: Final = msgspec.json.Decoder(Routed).decode
 _signed_of: Final = msgspec.json.Decoder(Signed).decode
@@ -131,6 +133,7 @@ NEW: Final = {
     "updated_at": "timestamptz",
     "due_at": "bigint",
     "deadline_at": "bigint",
+    "link_group": "text",
 }
 
 
@@ -155,6 +158,7 @@ def new_row(new: NewOrder) -> Row:
         order.updated_at,
         order.due_at,
         order.deadline_at,
+        order.group,
     )
 
 
@@ -179,7 +183,7 @@ def event_row(recorded: Recorded) -> Row:
         order.status,
         event.__struct_config__.tag,
         event.tx.signature if isinstance(event, Signed) else None,
-        order.intent.rests,
+        order.intent.is_watched,
         _encode(event).decode(),
     )
 
@@ -209,6 +213,7 @@ MOVE: Final = {
     "failure_reason": "text",
     "problem": "json",
     "standing": "json",
+    "holds": "boolean",
 }
 
 
@@ -240,7 +245,7 @@ def move_row(before: Order, recorded: Sequence[Recorded]) -> Row:
         after.intent.amount,
         after.intent.slippage_bps,
         after.deadline_at,
-        _seq_of(after.intent, Amended, recorded),
+        _seq_of(after.intent, Amended | Released, recorded),
         _seq_of(after.route, Routed, recorded),
         _seq_of(after.tx, Signed, recorded),
         _signature(tx, fill),
@@ -251,10 +256,11 @@ def move_row(before: Order, recorded: Sequence[Recorded]) -> Row:
         problem.detail if problem else None,
         _encode(problem).decode() if problem else None,
         _encode(after.standing).decode() if after.standing else None,
+        after.holds,
     )
 
 
-def _seq_of(value: object, kind: type, recorded: Sequence[Recorded]) -> int | None:
+def _seq_of(value: object, kind: type | UnionType, recorded: Sequence[Recorded]) -> int | None:
     """The event that brought this value: one of these, or the one that the row points to already."""
     if value is None:
         return None

@@ -117,8 +117,8 @@ class PostgresStore:
 
     # --- port ---------------------------------------------------------------------------------------------
 
-    async def create(self, new: NewOrder) -> Stored:
-        stored: Stored = await self._writer.write(Create.of(new))
+    async def create(self, new: NewOrder, *tied: NewOrder) -> Stored:
+        stored: Stored = await self._writer.write(Create.of(new, tied))
         return stored
 
     async def record(self, before: Order, recorded: Sequence[Recorded]) -> None:
