@@ -1,4 +1,4 @@
-"""The status diagram of ARCHITECTURE.md, drawn from the table in order.py.
+"""The status diagram of ARCHITECTURE.md, drawn from the table in order/state.py.
 
 `python -m tests.diagram` writes it into the page; a test fails while the page differs from the table.
 """

@@ -1,6 +1,6 @@
 """The numbers an operator may turn: attempts, pauses, limits of patience, and the slippage bound.
 
-Decides: how often, how long, how much. Must never: look at an order's state; that is order.py's.
+Decides: how often, how long, how much. Must never: look at an order's state; that is the `order` package's.
 """
 
 from typing import Final

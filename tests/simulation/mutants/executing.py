@@ -1,6 +1,6 @@
 """Mutants of the way from a route to its settlement: signing, landing, and what counts as proof.
 
-Decides: how each safeguard of landing.py, executor.py and order.py is switched off.
+Decides: how each safeguard of landing.py, executor.py and order is switched off.
 """
 
 from collections.abc import Sequence
@@ -25,6 +25,7 @@ from fillwright.order import (
     SignRoute,
     Status,
     Step,
+    steps,
 )
 from fillwright.policy import Policy
 from fillwright.ports import Chain, Clock, Conflict, Rejection, Sighting
@@ -165,25 +166,25 @@ def _policy_changed(**changes: Any) -> Patches:
     def next_step(held: Order, now: Millis, policy: Policy) -> Step:
         return honest(held, now, change(policy, **changes))
 
-    return [(executor, "next_step", next_step), (order, "next_step", next_step)]
+    return [(executor, "next_step", next_step), (steps, "next_step", next_step)]
 
 
 def _deadline_ignored() -> Patches:
-    honest = order._ending
+    honest = steps._ending
 
     def ending(held: Order, now: Millis, policy: Policy) -> Any:
         return honest(change(held, deadline_at=None), now, policy)
 
-    return [(order, "_ending", ending)]
+    return [(steps, "_ending", ending)]
 
 
 def _cancel_forgotten() -> Patches:
-    honest = order._ending
+    honest = steps._ending
 
     def ending(held: Order, now: Millis, policy: Policy) -> Any:
         return honest(change(held, cancel_requested=False), now, policy)
 
-    return [(order, "_ending", ending)]
+    return [(steps, "_ending", ending)]
 
 
 def _foreign_order_driven() -> Patches:

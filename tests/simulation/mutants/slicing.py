@@ -1,6 +1,6 @@
 """Mutants of orders in slices: what a slice swaps, when it is over, and what is kept of it.
 
-Decides: how each safeguard of schedule.py and of the slices in order.py is switched off.
+Decides: how each safeguard of schedule.py and of the slices in order is switched off.
 """
 
 from typing import Final
@@ -20,6 +20,8 @@ from fillwright.order import (
     SliceLanded,
     SliceSkipped,
     Status,
+    state,
+    steps,
 )
 from fillwright.schedule import Schedule
 from tests.simulation.mutants.patch import Mutant, Patches, change
@@ -41,14 +43,14 @@ def _signed_again() -> Patches:
 
 
 def _number_kept() -> Patches:
-    honest = order._sliced
+    honest = state._sliced
 
     def sliced(held: Order) -> Order:
         after = honest(held)
         assert after.standing is not None
         return change(after, standing=change(after.standing, slice=held.slice))
 
-    return [(order, "_sliced", sliced)]
+    return [(state, "_sliced", sliced)]
 
 
 def _whole_amount() -> Patches:
@@ -56,21 +58,21 @@ def _whole_amount() -> Patches:
 
 
 def _fills_forgotten() -> Patches:
-    honest = order._apply
+    honest = state._apply
 
     def apply(held: Order, event: Event) -> Order:
         after = honest(held, event)
         return change(after, fill=None) if isinstance(event, Canceled) else after
 
-    return [(order, "_apply", apply)]
+    return [(state, "_apply", apply)]
 
 
 def _latest_fill_alone() -> Patches:
-    return [(order, "_together", lambda _, more: more)]
+    return [(state, "_together", lambda _, more: more)]
 
 
 def _all_at_once() -> Patches:
-    return [(order, "slice_over_at", lambda held: held.updated_at)]
+    return [(each, "slice_over_at", lambda held: held.updated_at) for each in (state, steps)]
 
 
 def _skipped_alive() -> Patches:
@@ -82,7 +84,7 @@ def _skipped_alive() -> Patches:
         sliced = event is None and held.intent.schedule is not None
         return SliceSkipped(problem=_WHY) if sliced else event
 
-    settled = order._settled
+    settled = state._settled
 
     def without_tx(held: Order, event: Landed | SliceLanded | SliceSkipped) -> Order:
         return change(settled(held, event), tx=None)
@@ -90,7 +92,7 @@ def _skipped_alive() -> Patches:
     return [
         (Executor, "_land", land),
         (TRANSITIONS, "", {(Status.SUBMITTED, SliceSkipped): Status.OPEN}),
-        (order, "_settled", without_tx),
+        (state, "_settled", without_tx),
     ]
 
 

@@ -6,11 +6,11 @@ Decides: how each safeguard of links.py, watcher.py and the store's groups is sw
 from collections.abc import Mapping
 from typing import Final
 
-from fillwright import order, watcher
+from fillwright import watcher
 from fillwright.adapters.sqlite import SqliteStore
 from fillwright.errors import Code, Problem
 from fillwright.links import consequence
-from fillwright.order import Armed, Canceled, Order, Released, Status
+from fillwright.order import Armed, Canceled, Order, Released, Status, state
 from fillwright.ports import NewOrder, Stored
 from fillwright.units import Atoms, OrderId
 from fillwright.watcher import Watcher
@@ -25,7 +25,7 @@ def _group_not_enforced() -> Patches:
 
 def _armed_without_waiting() -> Patches:
     """An exit is watched from the first moment on."""
-    honest = order._rested
+    honest = state._rested
 
     def rested(held: Order, event: object) -> Order:
         after = honest(held, event)  # type: ignore[arg-type]
@@ -33,7 +33,7 @@ def _armed_without_waiting() -> Patches:
             return after
         return change(after, standing=change(after.standing, waiting=False))
 
-    return [(order, "_rested", rested)]
+    return [(state, "_rested", rested)]
 
 
 def _released_early() -> Patches:
