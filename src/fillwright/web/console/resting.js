@@ -54,7 +54,7 @@ function waiting(order, explain) {
     far === undefined ? null : h("div", { class: "distance" }, h("span", { class: "eyebrow" }, "The price has yet to move"), h("p", { class: "result num" }, bps(far))),
     waits && now ? pricePicture(name, waits, now, order.trail?.bestPrice) : null,
     facts([
-      ["Price now", now ? figure(now, unit, 9) : "not known: no venue answers"],
+      ["Price now", now ? figure(now, unit, 9) : explain?.waitsFor === "price" ? "not known: no venue answers" : undefined],
       ["Best price noted", order.trail?.bestPrice && figure(order.trail.bestPrice, unit, 9)],
       ["Limit, once triggered", order.type !== "limit" && order.limitPrice ? figure(order.limitPrice, unit, 9) : undefined],
       ["Waits until", order.expireAt && stamp(order.expireAt)],
