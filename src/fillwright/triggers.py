@@ -20,7 +20,6 @@ from fillwright.order import Intent, Mode, Order, OrderType, Side, Status, Trail
 from fillwright.routing import Prices
 from fillwright.units import ATOMS_MAX, BPS_ONE, Atoms, Bps, Mint, OrderId, Price, Token
 
-_BUCKETS_PER_OCTAVE: Final = 1
 _STEPS_PER_TRAIL: Final = 20
 """A trailing stop follows the market in steps of a twentieth of its trail, each of them stored."""
 _SLACK: Final = 1e-6
@@ -57,30 +56,50 @@ def swap_of(intent: Intent) -> Swap:
 
 def watch_of(order: Order) -> Watch:
     """What to look out for, for an open order."""
+    assert order.status is Status.OPEN
     rises_to, falls_to = _bounds(order)
     return Watch(order.id, order.account, order.seq, float(order.intent.amount), rises_to, falls_to)
 
 
 def _bounds(order: Order) -> tuple[float | None, float | None]:
-    intent, standing = order.intent, order.standing
-    assert order.status is Status.OPEN
-    assert standing is not None
-    if intent.type is OrderType.LIMIT or standing.triggered:
-        return (0.0 if intent.limit is None else _rate(intent, intent.limit)), None
-    if intent.type is OrderType.TRAILING_STOP:
-        return _trail(intent, standing.best)
-    assert intent.trigger is not None
-    trigger = _rate(intent, intent.trigger)
-    return (trigger, None) if intent.type is OrderType.TAKE_PROFIT else (None, trigger)
-
-
-def _trail(intent: Intent, best: Price | None) -> tuple[float, float | None]:
-    """Up to the next step at which the stop follows, and down to the stop. Without a best price: any is the first."""
-    if best is None:
+    intent, found = order.intent, awaited(order)
+    if found is None:
         return 0.0, None
-    rate, trail = _rate(intent, best), intent.trail_bps or 0
-    step = 1.0 + trail / BPS_ONE / _STEPS_PER_TRAIL
-    return rate * step, _rate(intent, trailing_trigger(intent, best))
+    rate = _rate(intent, found.price)
+    return (rate, None) if found.better else (_next_step(order), rate)
+
+
+class Awaited(msgspec.Struct, frozen=True):
+    """An order waits for this price or a better one, or for this price or a worse one."""
+
+    price: Price
+    better: bool
+
+
+def awaited(order: Order) -> Awaited | None:
+    """What an open order waits for; None where any price will do. Of one with a schedule: what its slices keep to."""
+    intent, standing = order.intent, order.standing
+    triggered = standing is not None and standing.triggered
+    if triggered or intent.type is OrderType.LIMIT or intent.schedule is not None:
+        return None if intent.limit is None else Awaited(intent.limit, better=True)
+    if intent.type is OrderType.TRAILING_STOP:
+        best = standing.best if standing is not None else None
+        return None if best is None else Awaited(trailing_trigger(intent, best), better=False)
+    return None if intent.trigger is None else Awaited(intent.trigger, better=intent.type is OrderType.TAKE_PROFIT)
+
+
+def _follows(order: Order) -> bool:
+    """Whether better prices move what it waits for."""
+    standing = order.standing
+    return order.intent.type is OrderType.TRAILING_STOP and not (standing is not None and standing.triggered)
+
+
+def _next_step(order: Order) -> float | None:
+    """The rate at which a trailing stop follows; None for what does not."""
+    intent, standing = order.intent, order.standing
+    if not _follows(order) or standing is None or standing.best is None:
+        return None
+    return _rate(intent, standing.best) * (1.0 + (intent.trail_bps or 0) / BPS_ONE / _STEPS_PER_TRAIL)
 
 
 def trailing_trigger(intent: Intent, best: Price) -> Price:
@@ -114,8 +133,10 @@ def meaning(order: Order, prices: Prices) -> Triggered | Trailed | Wanted | None
         return Triggered(price=_price(order.intent, rate))
     if watch.rises_to is None or rate * (1.0 + _SLACK) < watch.rises_to:
         return None
-    wanted = _wanted(order)
-    return _followed(order, rate) if wanted is None else Wanted(wanted)
+    found = awaited(order)
+    if found is not None and found.better:
+        return Wanted(found.price)
+    return _followed(order, rate) if _follows(order) else Triggered(price=_price(order.intent, rate))
 
 
 def _followed(order: Order, rate: float) -> Trailed | None:
@@ -126,14 +147,6 @@ def _followed(order: Order, rate: float) -> Trailed | None:
         return Trailed(best=best)
     (numerator, denominator), before = order.intent.rate(best), order.intent.rate(known)
     return Trailed(best=best) if numerator * before[1] > before[0] * denominator else None
-
-
-def _wanted(order: Order) -> Price | None:
-    """The price that a rise must reach; None where it only moves the trigger."""
-    intent, standing = order.intent, order.standing
-    if intent.type is OrderType.LIMIT or (standing is not None and standing.triggered):
-        return intent.limit
-    return intent.trigger if intent.type is OrderType.TAKE_PROFIT else None
 
 
 def _price(intent: Intent, rate: float) -> Price:
@@ -268,15 +281,16 @@ def _falling(falls: list[Watch], prices: Prices, number: int) -> Iterator[Watch]
 
 
 def _bucket(size: float) -> int:
-    return int(log2(size) * _BUCKETS_PER_OCTAVE)
+    """One an octave: the power of two at or below."""
+    return int(log2(size))
 
 
 def _bottom(number: int) -> float:
-    return max(1.0, exp2(number / _BUCKETS_PER_OCTAVE) * (1.0 - _SLACK))
+    return max(1.0, exp2(number) * (1.0 - _SLACK))
 
 
 def _top(number: int) -> float:
-    return exp2((number + 1) / _BUCKETS_PER_OCTAVE) * (1.0 + _SLACK)
+    return exp2(number + 1) * (1.0 + _SLACK)
 
 
 class Index:

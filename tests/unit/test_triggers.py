@@ -7,7 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fillwright.order import Armed, Mode, Order, OrderType, Side, Slipped, Started, Trailed, Triggered, transition
+from fillwright.order import (
+    Amended,
+    Armed,
+    Mode,
+    Order,
+    OrderType,
+    Side,
+    Slipped,
+    Started,
+    Trailed,
+    Triggered,
+    transition,
+)
 from fillwright.routing import Prices
 from fillwright.routing.flow import Curve, Network
 from fillwright.triggers import Index, Wanted, is_concerned, meaning, probe, swap_of, trailing_trigger, watch_of
@@ -102,6 +114,19 @@ def test_a_triggered_stop_with_a_limit_waits_for_that() -> None:
     slipped = after(after(triggered, Started(worker="w-1")), Slipped())
     assert meaning(slipped, market("97")) is None
     assert meaning(slipped, market("99")) == Wanted(usdc("98"))
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{"type": OrderType.STOP, "trigger": usdc("100")}, {"type": OrderType.TRAILING_STOP, "trail_bps": Bps(1_000)}],
+)
+def test_a_triggered_order_whose_limit_is_taken_away_has_nothing_left_to_wait_for(told: dict[str, Any]) -> None:
+    triggered = after(resting(limit=usdc("98"), **told), Triggered(price=usdc("97")))
+    slipped = after(after(triggered, Started(worker="w-1")), Slipped())
+    assert meaning(slipped, market("97")) is None
+    freed = after(slipped, Amended(intent=msgspec.structs.replace(slipped.intent, limit=None)))
+    assert is_concerned(watch_of(freed), market("97"), whole=True)
+    assert isinstance(meaning(freed, market("97")), Triggered)
 
 
 # --- a trailing stop ----------------------------------------------------------------------------------------

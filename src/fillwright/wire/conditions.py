@@ -10,7 +10,7 @@ import msgspec
 from fillwright.errors import Code, FillwrightError
 from fillwright.order import Intent, Order, OrderType, Side, Status, TimeInForce
 from fillwright.schedule import INTERVAL_MS_MAX, INTERVAL_MS_MIN, JITTER_PCT_MAX, SLICES_MAX, SLICES_MIN, Schedule
-from fillwright.triggers import trailing_trigger
+from fillwright.triggers import awaited, trailing_trigger
 from fillwright.units import BPS_ONE, Bps, Millis, Price, Token, ceil_div, format_atoms, format_price, parse_price
 from fillwright.wire import parse_time, rfc3339
 from fillwright.wire.reading import Fields
@@ -120,9 +120,13 @@ def _trigger(
 
 
 def trigger_op(kind: OrderType, side: Side) -> str:
-    """A stop waits for a worse price, a take profit for a better one: higher is better for a sell."""
-    waits_for_better = kind is OrderType.TAKE_PROFIT
-    return "gte" if waits_for_better is (side is Side.SELL) else "lte"
+    """A stop waits for a worse price, a take profit for a better one."""
+    return _op(side, better=kind is OrderType.TAKE_PROFIT)
+
+
+def _op(side: Side, *, better: bool) -> str:
+    """Higher is better for a sell."""
+    return "gte" if better is (side is Side.SELL) else "lte"
 
 
 def _trail(fields: Fields) -> Bps | None:
@@ -223,17 +227,9 @@ def condition_fields(intent: Intent, best: Price | None = None) -> dict[str, obj
 
 
 def awaited_price(order: Order) -> tuple[str, Price] | None:
-    """What an open order waits for: `gte` or `lte`, and the price; None while a trailing stop has seen none.
-
-    Of one with a schedule: what its slices keep to.
-    """
-    intent, standing = order.intent, order.standing
-    if intent.type is OrderType.LIMIT or intent.schedule is not None or (standing is not None and standing.triggered):
-        return None if intent.limit is None else ("gte" if intent.side is Side.SELL else "lte", intent.limit)
-    if intent.trail_bps is not None:
-        best = standing.best if standing is not None else None
-        return None if best is None else (trigger_op(intent.type, intent.side), trailing_trigger(intent, best))
-    return None if intent.trigger is None else (trigger_op(intent.type, intent.side), intent.trigger)
+    """What an open order waits for: `gte` or `lte`, and the price; see triggers.awaited."""
+    found = awaited(order)
+    return None if found is None else (_op(order.intent.side, better=found.better), found.price)
 
 
 class ProgressView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, rename="camel"):
