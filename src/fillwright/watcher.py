@@ -7,8 +7,9 @@ looks: the store holds the orders, and the compare-and-set decides whose event i
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, TypeVar
 
 from fillwright.errors import FillwrightError
 from fillwright.executor import Executor
@@ -31,6 +32,8 @@ from fillwright.sniping import Hunter
 from fillwright.triggers import Index, Wanted, Watch, meaning, probe
 from fillwright.units import OrderId
 
+A = TypeVar("A")
+R = TypeVar("R")
 _PAGE: Final = 1_000
 _AT_ONCE: Final = 200
 """Orders judged side by side; the store writes their events together."""
@@ -73,9 +76,7 @@ class Watcher:
             whole = all(offer.problem is None for offer in offers)
             concerned += [(watch, prices) for watch in shelf.concerned(prices, whole=whole)]
         await self._judge(concerned)
-        finds = await self._scout.look()
-        for first in range(0, len(finds), _AT_ONCE):
-            await asyncio.gather(*(self._hit(find) for find in finds[first : first + _AT_ONCE]))
+        await _side_by_side(self._hit, await self._scout.look())
 
     # --- knowing ------------------------------------------------------------------------------------------
 
@@ -108,10 +109,20 @@ class Watcher:
     async def _know(self, orders: Sequence[Order]) -> None:
         """Watch for those that are open, unless what they are tied to has decided about them already."""
         for order in orders:
-            self._keep(order)
-        tied = [order for order in orders if order.id in self._ties]
-        for first in range(0, len(tied), _AT_ONCE):
-            await asyncio.gather(*map(self._untie, tied[first : first + _AT_ONCE]))
+            with self._alone(order.id):
+                self._keep(order)
+        await _side_by_side(self._untie, [order for order in orders if order.id in self._ties])
+
+    @contextmanager
+    def _alone(self, order_id: OrderId) -> Iterator[None]:
+        """One order's defect is not the others': it is left alone until its next event, or the next start."""
+        try:
+            yield
+        except FillwrightError:
+            raise
+        except Exception as error:
+            self._forget(order_id)
+            self._report(order_id, error)
 
     def _keep(self, order: Order) -> None:
         if order.status is not Status.OPEN:
@@ -134,50 +145,41 @@ class Watcher:
 
     async def _untie(self, order: Order) -> None:
         """Record what the orders that this open one is tied to mean for it, if they mean anything yet."""
-        others = await self._read((order.account, each) for each in ties(order))
-        event = consequence(order, {each.id: each for each in others})
-        if event is not None:
-            await self._record(order, event)
+        with self._alone(order.id):
+            others = await self._read((order.account, each) for each in ties(order))
+            event = consequence(order, {each.id: each for each in others})
+            if event is not None:
+                await self._record(order, event)
 
     async def _read(self, names: Iterable[tuple[str, OrderId]]) -> list[Order]:
-        found = await asyncio.gather(*(self._store.get(account, order_id) for account, order_id in names))
+        found = await _side_by_side(lambda name: self._store.get(*name), list(names))
         return [order for order in found if order is not None]
 
     # --- judging ------------------------------------------------------------------------------------------
 
     async def _judge(self, concerned: list[tuple[Watch, Prices]]) -> None:
         """First come, first served."""
-        concerned.sort(key=lambda each: each[0].order_id)
-        for first in range(0, len(concerned), _AT_ONCE):
-            await asyncio.gather(*(self._act(*each) for each in concerned[first : first + _AT_ONCE]))
+        await _side_by_side(self._act, sorted(concerned, key=lambda each: each[0].order_id))
 
-    async def _act(self, watch: Watch, prices: Prices) -> None:
+    async def _act(self, told: tuple[Watch, Prices]) -> None:
+        watch, prices = told
         await self._move(watch, lambda order: self._event(order, prices))
 
     async def _hit(self, find: Find) -> None:
         await self._move(find.hunter, lambda order: self._scout.event(order, find))
 
     async def _move(self, watch: Watch | Hunter, judge: Callable[[Order], Awaitable[Event | None]]) -> None:
-        """One order's defect is not the others': it is left alone until its next event, or the next start."""
-        try:
-            await self._moved(watch, judge)
-        except FillwrightError:
-            raise
-        except Exception as error:
-            self._forget(watch.order_id)
-            self._report(watch.order_id, error)
-
-    async def _moved(self, watch: Watch | Hunter, judge: Callable[[Order], Awaitable[Event | None]]) -> None:
         """Record what is judged of the order, if it still is as it was watched."""
-        order = await self._store.get(watch.account, watch.order_id)
-        if order is None:
-            return
-        if order.status is not Status.OPEN or order.seq != watch.seq:
-            self._keep(order)
-            return
-        event = await judge(order)
-        if event is not None:
-            await self._record(order, event)
+        with self._alone(watch.order_id):
+            order = await self._store.get(watch.account, watch.order_id)
+            if order is None:
+                return
+            if order.status is not Status.OPEN or order.seq != watch.seq:
+                self._keep(order)
+                return
+            event = await judge(order)
+            if event is not None:
+                await self._record(order, event)
 
     async def _record(self, order: Order, event: Event) -> None:
         after = Recorded(transition(order, event, self._executor.clock.now()), event)
@@ -201,3 +203,15 @@ class Watcher:
         if not is_at_least(intent.rate(found.price), route.amount_in, route.amount_out):
             return None
         return Triggered(price=intent.price(route.amount_in, route.amount_out))
+
+
+async def _side_by_side(act: Callable[[A], Awaitable[R]], of: Sequence[A]) -> list[R]:
+    """Act on each, so many at once. Whatever fails, nothing of it goes on beside what comes next."""
+    results: list[R] = []
+    for first in range(0, len(of), _AT_ONCE):
+        ended = await asyncio.gather(*map(act, of[first : first + _AT_ONCE]), return_exceptions=True)
+        for each in ended:
+            if isinstance(each, BaseException):
+                raise each
+            results.append(each)
+    return results

@@ -7,9 +7,8 @@ from unittest import mock
 
 import pytest
 
-from fillwright import triggers, watcher
+from fillwright import watcher
 from fillwright.order import Order
-from fillwright.routing import Prices
 from tests.api.running import SELL, Server, run, serving
 
 FAR = {"type": "limit", "limitPrice": "100000"}
@@ -263,14 +262,15 @@ def test_the_older_shapes_speak_the_new_types(tmp_path: Path) -> None:
     run(script())
 
 
-def test_an_order_that_cannot_be_judged_does_not_hold_up_the_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize("where", ["meaning", "ties"])
+def test_an_order_that_cannot_be_judged_does_not_hold_up_the_others(where: str, tmp_path: Path) -> None:
     """A defect, which no order should be able to trigger, strikes one of them."""
-    honest = triggers.meaning
+    honest = getattr(watcher, where)
 
-    def struck(order: Order, prices: Prices) -> Any:
+    def struck(order: Order, *told: Any) -> Any:
         if order.client_order_id == "poison":
             raise ZeroDivisionError
-        return honest(order, prices)
+        return honest(order, *told)
 
     async def script() -> None:
         async with serving(tmp_path) as server:
@@ -284,5 +284,5 @@ def test_an_order_that_cannot_be_judged_does_not_hold_up_the_others(tmp_path: Pa
             assert (await server.get(f"/v1/orders/{poison['orderId']}")).json["status"] == "open"
             assert 'fillwright_failures_total{where="watch"} 1.0' in (await server.get("/metrics")).body.decode()
 
-    with mock.patch.object(watcher, "meaning", struck):
+    with mock.patch.object(watcher, where, struck):
         run(script())

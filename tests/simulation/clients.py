@@ -15,7 +15,7 @@ import msgspec
 from fillwright.engine import Engine, Submission
 from fillwright.errors import RETRYABLE, Code, FillwrightError
 from fillwright.eventlog import Part
-from fillwright.order import TERMINAL, Intent, Order, Status
+from fillwright.order import TERMINAL, Intent, Order, OrderType, Status
 from fillwright.ports import News, Place, Stored
 from fillwright.units import Atoms, OrderId
 from tests.simulation.hosts import Host, answer
@@ -180,6 +180,8 @@ class Clients:
         for name in ("limit", "trigger"):
             if getattr(intent, name) is not None:
                 changes[name] = price_near(random, intent)
+        if intent.type is not OrderType.LIMIT and intent.schedule is None and self._aside.random() < 0.3:
+            changes["limit"] = None  # a triggered one that waited for it has nothing left to wait for
         return msgspec.structs.replace(intent, **changes)
 
     async def _pry(self, order_id: OrderId) -> None:

@@ -185,6 +185,8 @@ def _on_trigger(before: Order, price: Price) -> Iterator[Objection]:
 
 def _on_trail(before: Order, best: Price) -> Iterator[Objection]:
     known = before.standing.best if before.standing is not None else None
+    if before.standing is not None and before.standing.triggered:
+        yield "I6", f"{before.id} followed the market although it was triggered"
     if known is not None and not _is_good(before.intent, best, _fraction(known)):
         yield "I6", f"the best price of {before.id} went from {known} to {best}"
 
