@@ -29,7 +29,7 @@ from fillwright.ports import Conflict, Logged, Place, Queue
 from fillwright.routing import NoRoute, Prices
 from fillwright.scout import Find, Scout
 from fillwright.sniping import Hunter
-from fillwright.triggers import Index, Wanted, Watch, meaning, probe
+from fillwright.triggers import Index, Swap, Wanted, Watch, meaning, probe
 from fillwright.units import OrderId
 
 A = TypeVar("A")
@@ -40,7 +40,7 @@ _AT_ONCE: Final = 200
 
 
 class Watcher:
-    """One a worker process. Call `look` about once a slot; after a failure, just call it again."""
+    """One a worker process. Call `look` and `hunt` about once a slot each; after a failure, just call again."""
 
     def __init__(self, executor: Executor, queue: Queue, report: Callable[[OrderId, Exception], None]) -> None:
         """`report`: told of an order that could not be judged, for a reason that nobody expected."""
@@ -68,15 +68,22 @@ class Watcher:
         Raises FillwrightError(STORE_UNAVAILABLE).
         """
         await self._learn()
-        concerned: list[tuple[Watch, Prices]] = []
-        for swap, shelf in list(self._index.shelves.items()):
-            asked = probe(swap, shelf.largest)
-            offers = await self._executor.offers_for(asked)
-            prices = self._executor.prices(asked, offers)
-            whole = all(offer.problem is None for offer in offers)
-            concerned += [(watch, prices) for watch in shelf.concerned(prices, whole=whole)]
-        await self._judge(concerned)
+        told = await _side_by_side(self._look_at, list(self._index.shelves))
+        await self._judge([each for concerned in told for each in concerned])
+
+    async def hunt(self) -> None:
+        """Look for new pools, for the snipers that `look` has learned of. Beside `look`: a chain that does not tell
+        what is new holds up nobody else. Raises FillwrightError(STORE_UNAVAILABLE).
+        """
         await _side_by_side(self._hit, await self._scout.look())
+
+    async def _look_at(self, swap: Swap) -> list[tuple[Watch, Prices]]:
+        """Whom what the venues offer for this swap concerns."""
+        asked = probe(swap, self._index.shelves[swap].largest)
+        offers = await self._executor.offers_for(asked)
+        prices = self._executor.prices(asked, offers)
+        whole = all(offer.problem is None for offer in offers)
+        return [(watch, prices) for watch in self._index.shelves[swap].concerned(prices, whole=whole)]
 
     # --- knowing ------------------------------------------------------------------------------------------
 

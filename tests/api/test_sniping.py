@@ -5,14 +5,16 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
+from unittest import mock
 
 import pytest
 
 from fillwright.adapters.local import SystemClock
 from fillwright.adapters.sim import PRESETS, SimChain, default_market, node
 from fillwright.adapters.sim.newcomers import Newcomer, Newcomers, Trap
+from fillwright.policy import Policy
 from fillwright.units import NATIVE_MINT
-from tests.api.running import Server, run, serving
+from tests.api.running import SELL, Server, run, serving
 from tests.api.test_resting import reached
 
 SNIPER: Final[dict[str, Any]] = {"type": "sniper", "tokenIn": "SOL", "amount": "0.5", "slippageBps": 300}
@@ -230,6 +232,25 @@ def test_a_sniper_finds_its_pool_on_a_chain_that_is_far_away(tmp_path: Path) -> 
         assert settled.order_id == order["orderId"]
 
     run(script())
+
+
+def test_a_chain_that_does_not_tell_what_is_new_holds_up_nobody_else(tmp_path: Path) -> None:
+    async def silent(_chain: SimChain, _within_s: int) -> Any:
+        asked.set()
+        await asyncio.Event().wait()
+
+    async def script() -> None:
+        async with serving(tmp_path, policy=Policy(chain_timeout_s=3_600.0)) as server:
+            sniper = await placed(server, **hunting())
+            await asyncio.wait_for(asked.wait(), 20)
+            other = await server.post("/v1/orders", {**SELL, "type": "limit", "limitPrice": "1"})
+            ended = await asyncio.wait_for(server.ended(other.json["orderId"]), 20)
+            assert ended["status"] == "confirmed"
+            assert (await server.get(f"/v1/orders/{sniper['orderId']}")).json["status"] == "open"
+
+    asked = asyncio.Event()
+    with mock.patch.object(SimChain, "new_pools", silent):
+        run(script())
 
 
 def test_an_older_shape_asks_for_a_sniper_as_well(tmp_path: Path) -> None:
