@@ -227,23 +227,6 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
         policy = self.policy
         return Limits(legs_max=policy.legs_max, hops_max=policy.hops_max, leg_cost_lamports=policy.leg_cost_lamports)
 
-    # --- new pools ----------------------------------------------------------------------------------------
-
-    async def new_pools(self, within_s: int) -> Sequence[Listing]:
-        """See ports.Discovery, within `chain_timeout_s`."""
-        return await self._in_time(self.discovery.new_pools(within_s))
-
-    async def facts(self, listing: Listing) -> Facts | None:
-        """See ports.Discovery, within `chain_timeout_s`."""
-        return await self._in_time(self.discovery.facts(listing))
-
-    async def _in_time(self, answer: Coroutine[Any, Any, T]) -> T:
-        try:
-            async with asyncio.timeout(self.policy.chain_timeout_s):
-                return await answer
-        except TimeoutError:
-            raise FillwrightError(Code.CHAIN_UNAVAILABLE, "the chain did not tell in time what is new") from None
-
     async def offers_for(self, intent: Intent) -> list[Offer]:
         """What the venues that the intent allows have for it."""
         return await self.offers(intent.venues, self.hubs | {intent.token_in.mint, intent.token_out.mint})
@@ -274,6 +257,23 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
 
     def _since(self, asked_at: float) -> Millis:
         return Millis(round((self.clock.monotonic() - asked_at) * 1_000))
+
+    # --- new pools ----------------------------------------------------------------------------------------
+
+    async def new_pools(self, within_s: int) -> Sequence[Listing]:
+        """See ports.Discovery, within `chain_timeout_s`."""
+        return await self._in_time(self.discovery.new_pools(within_s))
+
+    async def facts(self, listing: Listing) -> Facts | None:
+        """See ports.Discovery, within `chain_timeout_s`."""
+        return await self._in_time(self.discovery.facts(listing))
+
+    async def _in_time(self, answer: Coroutine[Any, Any, T]) -> T:
+        try:
+            async with asyncio.timeout(self.policy.chain_timeout_s):
+                return await answer
+        except TimeoutError:
+            raise FillwrightError(Code.CHAIN_UNAVAILABLE, "the chain did not tell in time what is new") from None
 
 
 class _Later:

@@ -6,7 +6,7 @@ secret, or take an address for one of the open internet that leads back into a p
 
 import hmac
 import re
-from base64 import b64decode, b64encode
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from hashlib import sha256
@@ -179,11 +179,6 @@ def new_id(entropy: Callable[[int], bytes]) -> WebhookId:
 
 def new_secret(entropy: Callable[[int], bytes]) -> Secret:
     return Secret(entropy(_SECRET_BYTES))
-
-
-def secret_of(text: str) -> Secret:
-    """The reverse of `Secret.text`."""
-    return Secret(b64decode(text.removeprefix("whsec_")))
 
 
 def rotated(secrets: Sequence[Secret], fresh: Secret, now: Millis) -> tuple[Secret, ...]:

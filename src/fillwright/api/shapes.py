@@ -34,29 +34,16 @@ def _whole(least: int, most: int, what: str) -> Meta:
     return Meta(description=what, extra_json_schema=form)
 
 
-_Amount = Annotated[
-    Any,
-    Meta(
-        description="Exact decimal text; a JSON number is taken by its literal text.",
-        examples=["1.5"],
-        extra_json_schema={
-            "type": ["string", "number"],
-            "pattern": r"^(0|[1-9]\d{0,18})(\.\d{1,18})?$",
-            "exclusiveMinimum": 0,
-        },
-    ),
-]
+def _decimal(description: str, example: str) -> Meta:
+    """Exact decimal text, as units.parse_* read it; a JSON number is taken by its literal text."""
+    schema = {"type": ["string", "number"], "pattern": r"^(0|[1-9]\d{0,18})(\.\d{1,18})?$", "exclusiveMinimum": 0}
+    return Meta(description=description, examples=[example], extra_json_schema=schema)
+
+
+_Amount = Annotated[Any, _decimal("Exact decimal text; a JSON number is taken by its literal text.", "1.5")]
 _Price = Annotated[
     Any,
-    Meta(
-        description="Quote per base, at most 12 significant digits. Judged by the quote for the order's own size.",
-        examples=["98.5"],
-        extra_json_schema={
-            "type": ["string", "number"],
-            "pattern": r"^(0|[1-9]\d{0,18})(\.\d{1,18})?$",
-            "exclusiveMinimum": 0,
-        },
-    ),
+    _decimal("Quote per base, at most 12 significant digits. Judged by the quote for the order's own size.", "98.5"),
 ]
 _TokenText = Annotated[str, Meta(min_length=1, max_length=64, description="Symbol or mint.", examples=["SOL"])]
 _PairText = Annotated[str, _text(130, "BASE/QUOTE.")]
