@@ -87,6 +87,7 @@ async def open_engine(config: Config) -> AsyncIterator[Assembled]:
             clock=clock,
             policy=config.policy,
             hubs=HUBS,
+            alarm=observer.alarm,
             observe=observer.recorded if traces is None else _each(observer.recorded, traces.recorded),
             news_of=news_of,
         )

@@ -134,6 +134,14 @@ def _add_orders(commands: Commands) -> None:
     amend.add_argument("--amount", metavar="AMOUNT", help="of the same token as before")
     _add_bounds(amend, str)
     amend.add_argument("--seq", type=_count, metavar="N", help="only if this still is its last event; else: as it is")
+    resolve = _command(
+        commands, "resolve", _client, "say what became of a transaction that the chain gives no proof of"
+    )
+    resolve.add_argument("id", help="the order's id, or your client order id")
+    resolve.add_argument("--outcome", required=True, choices=("landed", "reverted", "lapsed"))
+    resolve.add_argument("--evidence", required=True, metavar="TEXT", help="from what you know it; kept with the order")
+    resolve.add_argument("--amount-in", metavar="AMOUNT", help="what it took, where it landed")
+    resolve.add_argument("--amount-out", metavar="AMOUNT", help="what it gave, where it landed")
     for name, what in (("openapi", "HTTP interface"), ("asyncapi", "streams")):
         _command(commands, name, _client, f"print the engine's own document of its {what}", json=False)
     listed = _command(commands, "list", _client, "list orders, the newest first")

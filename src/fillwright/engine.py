@@ -32,6 +32,7 @@ from fillwright.order import (
     replay,
 )
 from fillwright.ports import Conflict, Entropy, Inbox, NewOrder, News, Page, Queue, Stored, Switch
+from fillwright.resolving import Statement, settle_by_hand
 from fillwright.routing import NoRoute
 from fillwright.scout import Candidate, candidates
 from fillwright.subscribers import Subscribers
@@ -216,6 +217,10 @@ class Engine:
             raise _moved_on(await self.get(account, order_id)) from None
         await self._executor.announce([recorded])
         return recorded.order
+
+    async def resolve(self, order: Order, told: Statement) -> Order:
+        """Take somebody's word for what became of its transaction: see `resolving.settle_by_hand`."""
+        return await settle_by_hand(self._executor, order, told)
 
     async def cancel_all(self, account: str, mints: frozenset[Mint] | None = None) -> list[Withdrawal]:
         """The same for every open order of the account, or of one pair of tokens; each with its own outcome."""

@@ -7,7 +7,7 @@ whatever fails here, the stored order is enough to go on.
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar, assert_never
+from typing import Any, Literal, TypeVar, assert_never
 
 import msgspec
 
@@ -43,9 +43,17 @@ from fillwright.policy import Policy, max_in, min_out
 from fillwright.ports import Bus, Chain, Clock, Conflict, Discovery, News, Rejection, Sighting, Store, Venue
 from fillwright.routing import Limits, NoRoute, Offer, Prices, Router, size_problem
 from fillwright.sniping import Facts, Listing, refusals
-from fillwright.units import ATOMS_MAX, Atoms, Millis, Mint, ceil_div
+from fillwright.units import ATOMS_MAX, Atoms, Millis, Mint, OrderId, ceil_div
 
 T = TypeVar("T")
+
+
+class Alarm(msgspec.Struct, frozen=True):
+    """What an operator must look into: the engine goes on, but cannot mend it by itself."""
+
+    order_id: OrderId
+    what: Literal["unknown", "taken_back"]
+    why: str
 
 
 class Executor(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +67,7 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
     hubs: frozenset[Mint]
     """Tokens that a route may pass through."""
     observe: Callable[[Recorded], None]
+    alarm: Callable[[Alarm], None]
     news_of: Callable[[Recorded], News]
     """How watchers are told of an event."""
     router: Router = msgspec.field(default_factory=Router)
@@ -167,6 +176,7 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
         verdict = await land(self.chain, self.clock, tx, self.policy)
         match verdict:
             case None:
+                self._doubt(order)
                 return None
             case Fill():
                 return landed(order, verdict)
@@ -177,6 +187,13 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
                 return Lapsed(signature=tx.signature, height=height, problem=problem, retry_at=self._retry_at(order))
             case _:
                 assert_never(verdict)
+
+    def _doubt(self, order: Order) -> None:
+        """Nothing is concluded from it; but it should not take so long."""
+        waited_s = (self.clock.now() - order.updated_at) / 1_000
+        if waited_s >= self.policy.unknown_s:
+            why = f"for {waited_s:.0f} s the chain has given no proof of what became of its transaction"
+            self.alarm(Alarm(order.id, "unknown", why))
 
     def _aborted(self, order: Order, problem: Problem) -> Aborted:
         return Aborted(problem=problem, retry_at=self._retry_at(order))

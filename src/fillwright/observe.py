@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from fillwright.courier import Try
 from fillwright.errors import FillwrightError
+from fillwright.executor import Alarm
 from fillwright.order import (
     Aborted,
     Declined,
@@ -66,6 +67,7 @@ class Observer:
         self._since: dict[OrderId, Millis] = {}
         """When the latest event of an order happened, of those that this process has seen lately."""
         self._failures = Counter("fillwright_failures", "Unexpected failures", ["where"], registry=registry)
+        self._alarms = Counter("fillwright_alarms", "What an operator must look into", ["what"], registry=registry)
         self._driving = Gauge("fillwright_orders_driving", "Orders being driven", registry=registry)
         self._hints = Gauge("fillwright_queue_depth", "Hints waiting in the queue", registry=registry)
         self._waiting = Gauge("fillwright_orders_waiting", "Orders waiting for a worker", registry=registry)
@@ -114,6 +116,11 @@ class Observer:
             _LOG.warning("%s: %s", where, error, extra={"fields": fields})
         else:
             _LOG.error("%s: %s", where, error, extra={"fields": fields}, exc_info=error)
+
+    def alarm(self, alarm: Alarm) -> None:
+        """What the engine cannot mend by itself."""
+        self._alarms.labels(alarm.what).inc()
+        _LOG.error("order %s: %s", alarm.what, alarm.why, extra={"fields": {"orderId": alarm.order_id}})
 
     def tried(self, attempt: Try) -> None:
         """A message to a webhook that was sent. Its address stays untold: it may hold a secret."""

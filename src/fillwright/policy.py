@@ -42,6 +42,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """One call to the chain; no answer by then says nothing about the transaction."""
     land_s: float = 30.0
     """One landing call looks for this long before the executor takes stock again."""
+    unknown_s: float = 300.0
+    """A transaction without proof for this long raises an alarm, and may be resolved by hand."""
+    final_s: float = 5.0
+    """Between two looks at swaps that the chain may still take back."""
+    taken_back_s: int = 600
+    """A worker that starts looks again at the swaps of so long before."""
     concurrency: int = 10
     """Orders that one worker drives at once."""
     heartbeat_s: float = 2.0

@@ -411,8 +411,9 @@ class Rejection(msgspec.Struct, frozen=True):
 class Sighting(msgspec.Struct, frozen=True, kw_only=True):
     """One node's view of one transaction. `outcome` is None while that node has no trace of it.
 
-    The node's height is read before its look-up of the transaction, and both come from the same node: only
-    then do a height beyond the last valid one and a missing trace together prove that it can never land.
+    The node's height and slot are those of blocks that nobody takes back, are read before its look-up of the
+    transaction, and come from the same node: only then do a height beyond the last valid one and a missing trace
+    together prove that it can never land.
     """
 
     height: int
@@ -422,6 +423,10 @@ class Sighting(msgspec.Struct, frozen=True, kw_only=True):
 
 class Chain(Protocol):
     """Where orders settle. Every method may raise FillwrightError(CHAIN_UNAVAILABLE)."""
+
+    @property
+    def landed_is_final(self) -> bool:
+        """Whether an outcome that `look` has told is never taken back."""
 
     async def sign(self, order_id: OrderId, attempt: int, instructions: Sequence[Instruction]) -> SignedTx:
         """Sign one transaction of these instructions, unlike any other ever signed. Has no effect on the chain.

@@ -5,11 +5,10 @@ Decides: how this process knows the resting orders, and when it looks. Must neve
 looks: the store holds the orders, and the compare-and-set decides whose event it is.
 """
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final, TypeVar
+from typing import Final
 
 from fillwright.errors import FillwrightError
 from fillwright.executor import Executor
@@ -29,11 +28,10 @@ from fillwright.ports import Conflict, Logged, Place, Queue
 from fillwright.routing import NoRoute, Prices
 from fillwright.scout import Find, Scout
 from fillwright.sniping import Hunter
+from fillwright.together import side_by_side
 from fillwright.triggers import Index, Swap, Wanted, Watch, meaning, probe
 from fillwright.units import OrderId
 
-A = TypeVar("A")
-R = TypeVar("R")
 _PAGE: Final = 1_000
 _AT_ONCE: Final = 200
 """Orders judged side by side; the store writes their events together."""
@@ -68,14 +66,14 @@ class Watcher:
         Raises FillwrightError(STORE_UNAVAILABLE).
         """
         await self._learn()
-        told = await _side_by_side(self._look_at, list(self._index.shelves))
+        told = await side_by_side(self._look_at, list(self._index.shelves), at_once=_AT_ONCE)
         await self._judge([each for concerned in told for each in concerned])
 
     async def hunt(self) -> None:
         """Look for new pools, for the snipers that `look` has learned of. Beside `look`: a chain that does not tell
         what is new holds up nobody else. Raises FillwrightError(STORE_UNAVAILABLE).
         """
-        await _side_by_side(self._hit, await self._scout.look())
+        await side_by_side(self._hit, await self._scout.look(), at_once=_AT_ONCE)
 
     async def _look_at(self, swap: Swap) -> list[tuple[Watch, Prices]]:
         """Whom what the venues offer for this swap concerns."""
@@ -118,7 +116,7 @@ class Watcher:
         for order in orders:
             with self._alone(order.id):
                 self._keep(order)
-        await _side_by_side(self._untie, [order for order in orders if order.id in self._ties])
+        await side_by_side(self._untie, [order for order in orders if order.id in self._ties], at_once=_AT_ONCE)
 
     @contextmanager
     def _alone(self, order_id: OrderId) -> Iterator[None]:
@@ -159,14 +157,14 @@ class Watcher:
                 await self._record(order, event)
 
     async def _read(self, names: Iterable[tuple[str, OrderId]]) -> list[Order]:
-        found = await _side_by_side(lambda name: self._store.get(*name), list(names))
+        found = await side_by_side(lambda name: self._store.get(*name), list(names), at_once=_AT_ONCE)
         return [order for order in found if order is not None]
 
     # --- judging ------------------------------------------------------------------------------------------
 
     async def _judge(self, concerned: list[tuple[Watch, Prices]]) -> None:
         """First come, first served."""
-        await _side_by_side(self._act, sorted(concerned, key=lambda each: each[0].order_id))
+        await side_by_side(self._act, sorted(concerned, key=lambda each: each[0].order_id), at_once=_AT_ONCE)
 
     async def _act(self, told: tuple[Watch, Prices]) -> None:
         watch, prices = told
@@ -210,15 +208,3 @@ class Watcher:
         if not is_at_least(intent.rate(found.price), route.amount_in, route.amount_out):
             return None
         return Triggered(price=intent.price(route.amount_in, route.amount_out))
-
-
-async def _side_by_side(act: Callable[[A], Awaitable[R]], of: Sequence[A]) -> list[R]:
-    """Act on each, so many at once. Whatever fails, nothing of it goes on beside what comes next."""
-    results: list[R] = []
-    for first in range(0, len(of), _AT_ONCE):
-        ended = await asyncio.gather(*map(act, of[first : first + _AT_ONCE]), return_exceptions=True)
-        for each in ended:
-            if isinstance(each, BaseException):
-                raise each
-            results.append(each)
-    return results

@@ -5,7 +5,7 @@ hint, or give up an order: whatever is dropped here is found again by the sweep,
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ import msgspec
 from fillwright.cancels import Cancels
 from fillwright.errors import FillwrightError
 from fillwright.executor import Executor
+from fillwright.finality import Finality
 from fillwright.order import Order
 from fillwright.ports import Queue
 from fillwright.units import OrderId
@@ -38,6 +39,7 @@ class Worker:
         self._policy = executor.policy
         self._cancels = Cancels(executor)
         self._watcher = Watcher(executor, queue, lambda order_id, error: report(Failure("watch", order_id, error)))
+        self._finality = Finality(executor)
         self._queue = queue
         self._report = report
         self._driving: dict[OrderId, asyncio.Task[None]] = {}
@@ -59,20 +61,24 @@ class Worker:
         await self._register()
         async with asyncio.TaskGroup() as group:
             heart = group.create_task(self._repeat("heartbeat", self._policy.heartbeat_s, self._heartbeat))
-            sweep = group.create_task(self._repeat("sweep", self._policy.sweep_s, lambda: self._sweep(group)))
-            watch = group.create_task(self._repeat("watch", self._policy.look_s, self._watcher.look))
-            hunt = group.create_task(self._repeat("hunt", self._policy.look_s, self._watcher.hunt))
-            switches = group.create_task(self._repeat("switches", self._policy.switch_s, self._cancels.fire))
-            intake = group.create_task(self._repeat("intake", 0, lambda: self._intake(group)))
+            duties = [group.create_task(self._repeat(*duty)) for duty in self._duties(group)]
             await self._stopping.wait()
-            intake.cancel()
-            sweep.cancel()
-            switches.cancel()
-            watch.cancel()
-            hunt.cancel()
+            for duty in duties:
+                duty.cancel()
             await self._drain()
             heart.cancel()
         await self._retire()
+
+    def _duties(self, group: asyncio.TaskGroup) -> Iterator[tuple[str, float, Callable[[], Coroutine[Any, Any, None]]]]:
+        """What is done until it stops: a name, a pause, and what to do."""
+        policy = self._policy
+        yield "intake", 0, lambda: self._intake(group)
+        yield "sweep", policy.sweep_s, lambda: self._sweep(group)
+        yield "watch", policy.look_s, self._watcher.look
+        yield "hunt", policy.look_s, self._watcher.hunt
+        yield "switches", policy.switch_s, self._cancels.fire
+        if not self._executor.chain.landed_is_final:
+            yield "finality", policy.final_s, self._finality.check
 
     # --- duties -------------------------------------------------------------------------------------------
 

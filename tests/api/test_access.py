@@ -55,6 +55,7 @@ MATRIX: dict[tuple[str, str], tuple[Scope | None, Any, int, int]] = {
     ("PATCH", "/v1/orders/{id}"): (Scope.TRADE, {"amount": "2"}, 422, 422),
     ("DELETE", "/v1/orders/{id}"): (Scope.TRADE, None, 200, 404),
     ("POST", "/v1/orders/{id}/cancel"): (Scope.TRADE, None, 200, 404),
+    ("POST", "/v1/orders/{id}/resolve"): (Scope.ADMIN, {"outcome": "lapsed", "evidence": "seen"}, 409, 404),
     ("GET", "/v1/orders/{id}/explain"): (Scope.READ, None, 200, 404),
     ("POST", "/v1/orders/cancel-all"): (Scope.TRADE, {"pair": "USDC/BONK"}, 200, 200),
     ("POST", "/v1/brackets"): (Scope.TRADE, {}, 422, 422),

@@ -225,6 +225,8 @@ class FaultyVenue:
 class FaultyChain:
     """One host's way to the chain: latency, calls that hang before or after their effect, nodes that lag."""
 
+    landed_is_final = True
+
     def __init__(self, inner: WorldChain, dice: Dice, witness: Witness, patience_s: float) -> None:
         self._inner = inner
         self._dice = dice

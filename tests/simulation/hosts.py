@@ -15,7 +15,7 @@ from fillwright.adapters.sim.market import HUBS, TOKENS
 from fillwright.adapters.sqlite import SqliteStore
 from fillwright.engine import Engine
 from fillwright.errors import FillwrightError
-from fillwright.executor import Executor
+from fillwright.executor import Alarm, Executor
 from fillwright.guard import GuardedVenue
 from fillwright.order import Recorded
 from fillwright.policy import Policy
@@ -108,6 +108,7 @@ class Host:
             policy=policy,
             hubs=HUBS,
             observe=_nothing,
+            alarm=_nothing,
             news_of=news_of,
         )
         crew = Worker(worker, executor, queue, self._failed)
@@ -145,5 +146,5 @@ async def answer(question: Callable[[], Awaitable[Any]]) -> Any:
         return error
 
 
-def _nothing(_: Recorded) -> None:
+def _nothing(_: Recorded | Alarm) -> None:
     pass

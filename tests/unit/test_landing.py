@@ -40,6 +40,8 @@ Verdict: TypeAlias = Fill | Rejection | Sighting | None
 class MoodyChain(Chain):
     """A node that answers each look as told, the last answer for ever, and treats broadcasts as told."""
 
+    landed_is_final = True
+
     def __init__(self, answers: Sequence[Answer], *, broadcasts: Sequence[Exception | str | None] = ("",)) -> None:
         self.sent: list[tuple[float, SignedTx]] = []
         self.looks = 0

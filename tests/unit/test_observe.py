@@ -227,7 +227,7 @@ def test_the_load_is_what_it_was_last_told(registry: CollectorRegistry, observer
 
 def test_every_event_has_a_name_of_its_own() -> None:
     names = [kind.__struct_config__.tag for kind in Event.__args__]
-    assert len(set(names)) == len(names) == 23
+    assert len(set(names)) == len(names) == 25
 
 
 def test_each_stage_is_timed_from_the_event_before(registry: CollectorRegistry, observer: Observer) -> None:

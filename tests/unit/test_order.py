@@ -15,6 +15,7 @@ from fillwright.order import (
     TRANSITIONS,
     Aborted,
     Amended,
+    Attested,
     Canceled,
     CancelRequested,
     Conclude,
@@ -31,6 +32,7 @@ from fillwright.order import (
     Reclaimed,
     Recorded,
     Released,
+    Reopened,
     Rest,
     Reverted,
     Routed,
@@ -114,6 +116,8 @@ building   Expired         expired
 building   Failed          failed
 submitted  Reclaimed       submitted
 submitted  CancelRequested submitted
+submitted  Attested        submitted
+confirmed  Reopened        submitted
 submitted  Landed          confirmed
 submitted  Reverted        pending
 submitted  Lapsed          pending
@@ -150,16 +154,16 @@ def test_every_legal_move_counts_stamps_and_arrives(status: Status, kind: type) 
     assert (after.seq, after.updated_at, after.created_at) == (order.seq + 1, LATER, order.created_at)
 
 
-def test_nothing_leaves_a_terminal_status() -> None:
+def test_nothing_leaves_a_terminal_status_but_the_chain_taking_a_swap_back() -> None:
     assert frozenset({Status.CONFIRMED, Status.FAILED, Status.CANCELED, Status.EXPIRED}) == TERMINAL
-    assert not [arrow for arrow in TRANSITIONS if arrow[0] in TERMINAL]
+    assert [arrow for arrow in TRANSITIONS if arrow[0] in TERMINAL] == [(Status.CONFIRMED, Reopened)]
 
 
 def test_only_the_chain_s_word_leads_on_from_submitted() -> None:
     leaving = {kind for (status, kind), to in TRANSITIONS.items() if status is Status.SUBMITTED and to is not status}
     staying = {kind for (status, kind), to in TRANSITIONS.items() if status is Status.SUBMITTED and to is status}
     assert leaving == {Landed, SliceLanded, Reverted, Lapsed}
-    assert staying == {Reclaimed, CancelRequested}
+    assert staying == {Reclaimed, CancelRequested, Attested}
 
 
 def test_confirmed_is_reached_by_a_landing_alone() -> None:

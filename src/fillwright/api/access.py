@@ -70,6 +70,7 @@ _SCOPES: Final[Mapping[tuple[str, str], Scope]] = {
     ("POST", "/v1/orders/preview"): Scope.READ,
     ("POST", "/v1/quotes"): Scope.READ,
     ("POST", "/v1/stream-ticket"): Scope.READ,
+    ("POST", "/v1/orders/{id}/resolve"): Scope.ADMIN,
     ("GET", "/metrics"): Scope.ADMIN,
     ("GET", "/v1/sim/faults"): Scope.ADMIN,
     ("PUT", "/v1/sim/faults"): Scope.ADMIN,

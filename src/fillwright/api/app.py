@@ -21,6 +21,7 @@ from fillwright.api.measured import SocketMetrics, make_measured
 from fillwright.api.orders import Orders
 from fillwright.api.pages import Pages
 from fillwright.api.probes import Probes
+from fillwright.api.resolving import Resolving
 from fillwright.api.sockets import Sockets
 from fillwright.api.stream import Stream
 from fillwright.api.tickets import Tickets
@@ -42,6 +43,7 @@ def make_app(
     sockets = Sockets(SocketMetrics(registry))
     app.add_routes(Orders(engine).routes())
     app.add_routes(Brackets(engine).routes())
+    app.add_routes(Resolving(engine).routes())
     app.add_routes(Markets(engine).routes())
     app.add_routes(Webhooks(engine).routes())
     app.add_routes(Laboratory(engine, lab).routes())

@@ -10,9 +10,11 @@ import msgspec
 from msgspec import Meta
 
 from fillwright.api.orders import TIMEOUT_S_MAX
+from fillwright.api.resolving import EVIDENCE_MAX
 from fillwright.api.webhooks import EVENTS
 from fillwright.lab import DELAY_MS_MAX, LOST_PCT_MAX
 from fillwright.order import Mode, OrderType, Side, TimeInForce
+from fillwright.resolving import Outcome
 from fillwright.schedule import JITTER_PCT_MAX, SLICES_MAX, SLICES_MIN
 from fillwright.webhooks import DESCRIPTION_MAX, URL_MAX
 from fillwright.wire.brackets import EXITS_MAX
@@ -164,6 +166,13 @@ class AmendRequest(_Sent, frozen=True, kw_only=True):
     trigger: TriggerRequest | None = None
     trail: TrailRequest | None = None
     expire_at: Annotated[Any, Meta(description="RFC 3339 or epoch milliseconds.")] | None = None
+
+
+class ResolveRequest(_Sent, frozen=True, kw_only=True):
+    outcome: Outcome
+    evidence: Annotated[str, _text(EVIDENCE_MAX, "From what you know it; kept with the order for ever.")]
+    amount_in: Annotated[_Amount, Meta(description="What it took, where it landed.")] | None = None
+    amount_out: Annotated[_Amount, Meta(description="What it gave, where it landed.")] | None = None
 
 
 class CancelAllRequest(_Sent, frozen=True, kw_only=True):

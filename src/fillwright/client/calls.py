@@ -183,6 +183,23 @@ class Client:
         """Canceled; or still `submitted`, then `outcome_known_by` says until when. Conflict where it is too late."""
         return await self._exchange.change(f"{_of(order_id)}/cancel", OrderView)
 
+    async def resolve(
+        self,
+        order_id: str,
+        outcome: Literal["landed", "reverted", "lapsed"],
+        *,
+        evidence: str,
+        amount_in: str | None = None,
+        amount_out: str | None = None,
+    ) -> OrderView:
+        """Say what became of the order's transaction where the chain has long given no proof; needs scope `admin`.
+
+        Where it landed: both amounts. Conflict (ORDER_NOT_IN_DOUBT) where the chain knows, or may yet tell.
+        """
+        told = {"outcome": outcome, "evidence": evidence, "amountIn": amount_in, "amountOut": amount_out}
+        body = {name: text for name, text in told.items() if text is not None}
+        return await self._exchange.change(f"{_of(order_id)}/resolve", OrderView, body)
+
     async def cancel_all(self, *, pair: str | None = None) -> list[CancelView]:
         """Every open order, or those of a pair, each with its own outcome: canceled, inFlight, or refused.
 

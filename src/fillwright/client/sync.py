@@ -9,7 +9,7 @@ import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 from fillwright.client.calls import BUDGET_S, TIMEOUT_S, Amendment, Client, OrderRequest
 from fillwright.wire.explain import ExplainView
@@ -81,6 +81,19 @@ class SyncClient:
 
     def amend(self, order_id: str, seq: int, changes: Amendment) -> OrderView:
         return self._run(self._client.amend(order_id, seq, changes))
+
+    def resolve(
+        self,
+        order_id: str,
+        outcome: Literal["landed", "reverted", "lapsed"],
+        *,
+        evidence: str,
+        amount_in: str | None = None,
+        amount_out: str | None = None,
+    ) -> OrderView:
+        return self._run(
+            self._client.resolve(order_id, outcome, evidence=evidence, amount_in=amount_in, amount_out=amount_out)
+        )
 
     def cancel(self, order_id: str) -> OrderView:
         return self._run(self._client.cancel(order_id))

@@ -52,6 +52,8 @@ async def _run(asked: argparse.Namespace, config: Config) -> int:
                 await _get(client, asked)
             case "amend":
                 await _amend(client, asked)
+            case "resolve":
+                await _resolve(client, asked)
             case "list":
                 await _list(client, asked)
             case "watch":
@@ -110,6 +112,14 @@ async def _amend(client: Client, asked: argparse.Namespace) -> None:
     order = await _find(client, asked.id)
     seq = order.seq if asked.seq is None else asked.seq
     _print_order(asked, await client.amend(order.id, seq, cast(Amendment, changes)))
+
+
+async def _resolve(client: Client, asked: argparse.Namespace) -> None:
+    order = await _find(client, asked.id)
+    resolved = await client.resolve(
+        order.id, asked.outcome, evidence=asked.evidence, amount_in=asked.amount_in, amount_out=asked.amount_out
+    )
+    _print_order(asked, resolved)
 
 
 async def _list(client: Client, asked: argparse.Namespace) -> None:

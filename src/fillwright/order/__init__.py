@@ -15,6 +15,7 @@ from fillwright.order.events import (
     Accepted,
     Amended,
     Armed,
+    Attested,
     Canceled,
     CancelRequested,
     Declined,
@@ -25,6 +26,7 @@ from fillwright.order.events import (
     Lapsed,
     Reclaimed,
     Released,
+    Reopened,
     Reverted,
     Routed,
     Signed,
@@ -69,6 +71,7 @@ from fillwright.order.steps import (
     landed,
     miss,
     next_step,
+    resolve,
 )
 
 __all__ = [
@@ -80,6 +83,7 @@ __all__ = [
     "Accepted",
     "Amended",
     "Armed",
+    "Attested",
     "CancelRequested",
     "Canceled",
     "Conclude",
@@ -103,6 +107,7 @@ __all__ = [
     "Reclaimed",
     "Recorded",
     "Released",
+    "Reopened",
     "Rest",
     "Reverted",
     "Route",
@@ -135,6 +140,7 @@ __all__ = [
     "miss",
     "next_step",
     "replay",
+    "resolve",
     "slice_over_at",
     "transition",
 ]

@@ -94,6 +94,19 @@ class SliceSkipped(_Event, frozen=True, kw_only=True, tag="slice_skipped"):
     problem: Problem
 
 
+class Attested(_Event, frozen=True, kw_only=True, tag="attested"):
+    """The chain gave no proof in time: somebody vouches for what became of the transaction, as the next event says."""
+
+    by: str
+    evidence: str
+
+
+class Reopened(_Event, frozen=True, kw_only=True, tag="reopened"):
+    """The chain has taken back the block that held the swap: what becomes of the same transaction is open again."""
+
+    tx: SignedTx
+
+
 class Reverted(_Event, frozen=True, kw_only=True, tag="reverted"):
     """The chain executed the transaction and undid it: proof that this attempt swapped nothing."""
 
@@ -170,6 +183,8 @@ Event: TypeAlias = (
     | Landed
     | SliceLanded
     | SliceSkipped
+    | Attested
+    | Reopened
     | Reverted
     | Lapsed
     | Aborted

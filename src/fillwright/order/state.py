@@ -17,6 +17,7 @@ from fillwright.order.events import (
     Accepted,
     Amended,
     Armed,
+    Attested,
     Canceled,
     CancelRequested,
     Declined,
@@ -27,6 +28,7 @@ from fillwright.order.events import (
     Lapsed,
     Reclaimed,
     Released,
+    Reopened,
     Reverted,
     Routed,
     Signed,
@@ -93,6 +95,8 @@ TRANSITIONS: Final[Mapping[tuple[Status, type], Status]] = {
     (_S.PENDING, SliceSkipped): _S.OPEN,
     (_S.ROUTING, SliceSkipped): _S.OPEN,
     (_S.BUILDING, SliceSkipped): _S.OPEN,
+    (_S.SUBMITTED, Attested): _S.SUBMITTED,  # an operator knows: the next event is of the same commit
+    (_S.CONFIRMED, Reopened): _S.SUBMITTED,  # the chain itself took its word back
     (_S.SUBMITTED, Reverted): _S.PENDING,
     (_S.SUBMITTED, Lapsed): _S.PENDING,
     (_S.ROUTING, Aborted): _S.PENDING,
@@ -115,7 +119,8 @@ TRANSITIONS: Final[Mapping[tuple[Status, type], Status]] = {
     (_S.ROUTING, Failed): _S.FAILED,
     (_S.BUILDING, Failed): _S.FAILED,
 }
-"""Every legal move. From SUBMITTED only the chain's word leads on, and nothing leads on from a terminal status."""
+"""Every legal move. From SUBMITTED only proof leads on: the chain's word or, where that stays out, an operator's. From
+a terminal status nothing leads on, unless the chain itself goes back on the block that held the swap."""
 
 
 class IllegalTransition(Exception):
@@ -308,17 +313,17 @@ def _apply(order: Order, event: Event) -> Order:
             return change(order, route=route)
         case Signed(tx=tx):
             return change(order, tx=tx)
-        case Landed() | SliceLanded() | SliceSkipped():
+        case Landed() | SliceLanded() | SliceSkipped() | Reopened():
             return _settled(order, event)
         case Reverted() | Lapsed() | Aborted():
             due_at = _retry_at(order, event.retry_at)
             return change(order, worker=None, due_at=due_at, tx=None, problem=event.problem)
+        case Attested():
+            return order
         case CancelRequested():
             return change(order, cancel_requested=True)
-        case Canceled(problem=problem):
+        case Canceled(problem=problem) | Expired(problem=problem) | Failed(problem=problem):
             return change(order, worker=None, due_at=None, problem=problem or order.problem)
-        case Expired(problem=problem) | Failed(problem=problem):
-            return change(order, worker=None, due_at=None, problem=problem)
         case Accepted():
             raise IllegalTransition(f"accepted twice (order {order.id})")
         case _:
@@ -367,8 +372,10 @@ def _begun(order: Order) -> Standing | None:
     return standing if standing.begun_at else msgspec.structs.replace(standing, begun_at=order.updated_at)
 
 
-def _settled(order: Order, event: Landed | SliceLanded | SliceSkipped) -> Order:
+def _settled(order: Order, event: Landed | SliceLanded | SliceSkipped | Reopened) -> Order:
     change = msgspec.structs.replace
+    if isinstance(event, Reopened):
+        return change(order, tx=event.tx, fill=None)
     if isinstance(event, SliceSkipped):
         return _sliced(change(order, problem=event.problem))
     filled = change(order, worker=None, due_at=None, tx=None, fill=_together(order.fill, event.fill), problem=None)

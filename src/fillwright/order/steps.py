@@ -13,13 +13,16 @@ from fillwright.order.asked import Intent
 from fillwright.order.events import (
     Amended,
     Armed,
+    Attested,
     Canceled,
     CancelRequested,
     Event,
     Expired,
     Failed,
     Landed,
+    Lapsed,
     Reclaimed,
+    Reverted,
     SliceLanded,
     SliceSkipped,
     Slipped,
@@ -148,6 +151,14 @@ def landed(order: Order, fill: Fill) -> Landed | SliceLanded:
     """What it means for an order that its transaction landed: all of it is swapped, or a slice."""
     is_whole = order.intent.schedule is None or order.filled_in + fill.amount_in >= order.intent.amount
     return Landed(fill=fill) if is_whole else SliceLanded(fill=fill)
+
+
+def resolve(
+    order: Order, event: Landed | SliceLanded | Reverted | Lapsed, vouched: Attested, now: Millis, policy: Policy
+) -> list[Recorded]:
+    """What somebody vouches for, instead of the chain: stored together."""
+    attested = transition(order, vouched, now)
+    return [Recorded(attested, vouched), *advance(attested, event, now, policy)]
 
 
 def miss(order: Order, quotes: tuple[Quote, ...], now: Millis) -> Slipped | SliceSkipped | Canceled:

@@ -10,6 +10,7 @@ import msgspec
 
 from fillwright.errors import Problem
 from fillwright.order import (
+    Attested,
     Canceled,
     Declined,
     Fill,
@@ -102,6 +103,9 @@ class Frame(
     tx_hash: str | None = None
     error: str | None = None
     code: str | None = None
+    by: str | None = None
+    """Who vouches for what became of the transaction, where the chain does not tell."""
+    evidence: str | None = None
 
 
 _ROUTED = frozenset({Status.BUILDING, Status.SUBMITTED, Status.CONFIRMED})
@@ -147,12 +151,18 @@ def frame_of(recorded: Recorded) -> Frame:
         tx_hash=tx.signature if tx else fill.signature if fill else None,
         error=problem.detail if problem else None,
         code=problem.code if problem else None,
+        **_vouched(recorded),  # type: ignore[arg-type]
     )
 
 
 def fill_in(recorded: Recorded) -> Fill | None:
     """What this event says that the chain swapped."""
     return recorded.event.fill if isinstance(recorded.event, Landed | SliceLanded) else None
+
+
+def _vouched(recorded: Recorded) -> dict[str, str]:
+    event = recorded.event
+    return {"by": event.by, "evidence": event.evidence} if isinstance(event, Attested) else {}
 
 
 def _hunted(recorded: Recorded) -> dict[str, object]:

@@ -88,6 +88,8 @@ class SimChain:
     `preset` may be replaced at any time: what comes next happens by the new one.
     """
 
+    landed_is_final = True
+
     def __init__(self, path: Path | str, clock: Clock, market: Market, preset: Preset, seed: int) -> None:
         self._clock = clock
         self._market = market

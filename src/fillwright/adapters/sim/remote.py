@@ -50,6 +50,8 @@ class RemoteChain:
     `entropy` makes each transaction unlike any other of any process.
     """
 
+    landed_is_final = True
+
     def __init__(self, url: str, clock: Clock, entropy: Entropy) -> None:
         self._clock = clock
         self._entropy = entropy

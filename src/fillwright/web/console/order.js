@@ -24,6 +24,8 @@ const CAUSES = {
   reverted: "Reverted on the chain",
   lapsed: "Proven dead: it can no longer land",
   aborted: "Attempt given up before anything was sent",
+  attested: "An operator vouches for what happened",
+  reopened: "The chain took the block back; landed once more",
   cancel_requested: "Cancel asked for",
   canceled: "Canceled",
   expired: "Expired",
