@@ -8,7 +8,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from fillwright import __version__
 
@@ -27,7 +27,14 @@ order types, and the options each needs (may have); prices are quote per base, a
   stop           --trigger (--limit)          swaps once the price has become as bad as the trigger
   take_profit    --trigger (--limit)          swaps once the price has become as good as the trigger
   trailing_stop  --trail-bps (--limit)        a stop that follows the best price seen
+  twap           --slices --interval (--jitter --limit)  in slices over time; a skipped one is caught up
+  dca            --slices --interval (--jitter --limit)  in equal slices; the part of a skipped one stays unspent
+  sniper         swap 0.5 SOL (--mint --creator --min-liquidity --max-age --burned --give-up)
+                                              swaps on a new pool that is safe by all conditions not given up
+an entry with a take profit and a stop: fillwright bracket
 """
+GIVEN_UP: Final = ("mint-authority", "freeze-authority", "liquidity", "extensions", "sellable")
+"""A sniper's safety conditions, as `--give-up` names them."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -116,11 +123,14 @@ def _add_orders(commands: Commands) -> None:
     _add_request(order)
     order.add_argument("--type", metavar="TYPE", help="market (unless told otherwise), or one of those below")
     _add_conditions(order)
+    _add_slices(order)
+    _add_hunt(order)
     order.add_argument("--tif", metavar="FORCE", help="how long it waits: gtc, gtd, or for a limit ioc or fok")
     order.add_argument("--client-id", metavar="ID", help="your own name for the order: one order for ever")
     order.add_argument("--key", metavar="KEY", help="idempotency key: the same again answers the same order")
     order.add_argument("--wait", action="store_true", help="until the order is over; 0 only if it is confirmed")
     order.add_argument("--watch", action="store_true", help="the same, and show every step")
+    _add_bracket(commands)
     _add_request(_command(commands, "quote", _client, "what the venues offer now; nothing is stored"))
     for name, what in (
         ("get", "show one order"),
@@ -159,7 +169,7 @@ def _add_orders(commands: Commands) -> None:
 def _add_request(command: argparse.ArgumentParser) -> None:
     command.add_argument("side", nargs="?", choices=("sell", "buy", "swap"), help="swap: of the first token, exact in")
     command.add_argument("amount", nargs="?", help="decimal; sell and buy: of the pair's first token")
-    command.add_argument("pair", nargs="?", metavar="PAIR", help="SOL/USDC; symbols or mints")
+    command.add_argument("pair", nargs="?", metavar="PAIR", help="SOL/USDC; symbols or mints; of a sniper: SOL")
     _add_bounds(command, int)
     command.add_argument("--venue", action="append", metavar="NAME", help="only there; may be given again")
     command.add_argument("--tag", action="append", metavar="TEXT", help="a note kept with the order; again for more")
@@ -183,6 +193,42 @@ def _add_conditions(command: argparse.ArgumentParser) -> None:
     command.add_argument("--trigger", metavar="PRICE", help="the price that a stop or take_profit waits for")
     command.add_argument("--trail-bps", metavar="BPS", help="how far a trailing_stop stays behind the best price")
     command.add_argument("--expire-at", metavar="TIME", help="waits until then, such as 2024-01-10T16:00:00Z")
+
+
+def _add_slices(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--slices", metavar="N", help="a twap or dca swaps in so many")
+    command.add_argument("--interval", metavar="SECONDS", help="between two slices")
+    command.add_argument("--jitter", metavar="PERCENT", help="of the interval, by which a slice moves at random (0)")
+
+
+def _add_hunt(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--mint", metavar="MINT", help="a sniper waits for a pool of this token (any)")
+    command.add_argument("--creator", metavar="ADDRESS", help="made by this account (anybody)")
+    command.add_argument("--min-liquidity", metavar="AMOUNT", help="of the token that it pays, in the pool (0)")
+    command.add_argument("--max-age", metavar="SECONDS", help="oldest pool that it takes (60)")
+    command.add_argument("--burned", action="store_true", help="locked liquidity is not enough: burned for good")
+    command.add_argument(
+        "--give-up",
+        action="append",
+        choices=GIVEN_UP,
+        metavar="CONDITION",
+        help=f"a safety condition that shall not hold, each by its name: {', '.join(GIVEN_UP)}",
+    )
+
+
+def _add_bracket(commands: Commands) -> None:
+    what = "an entry with its exits: bracket buy 1 SOL/USDC --take-profit 400 --stop 90; of two exits one swaps"
+    bracket = _command(commands, "bracket", _client, what)
+    _add_request(bracket)
+    bracket.add_argument("--limit", metavar="PRICE", help="the entry waits for this price; else it swaps at once")
+    bracket.add_argument("--take-profit", metavar="PRICE", help="swap back once the price has become as good")
+    bracket.add_argument("--stop", metavar="PRICE", help="swap back once the price has become as bad")
+    bracket.add_argument("--trail-bps", metavar="BPS", help="swap back once it is so far behind the best price seen")
+    bracket.add_argument(
+        "--no-entry", action="store_true", help="you hold it already: both exits are this very swap, and one is made"
+    )
+    bracket.add_argument("--client-id", metavar="ID", help="your own name for the entry: one bracket for ever")
+    bracket.add_argument("--key", metavar="KEY", help="idempotency key: the same again answers the same orders")
 
 
 def _add_keys(commands: Commands) -> None:

@@ -12,6 +12,7 @@ from aiohttp import web
 from fillwright.client import (
     Client,
     Conflict,
+    ExitRequest,
     Frame,
     NotFound,
     OrderRequest,
@@ -188,6 +189,54 @@ def test_an_order_that_rests_is_amended_as_it_was_seen(tmp_path: Path) -> None:
             with pytest.raises(Conflict) as over:
                 await client.amend(seen.id, done.seq, {"amount": "3"})
             assert over.value.code == "ORDER_NOT_OPEN"
+
+    run(work())
+
+
+def test_a_bracket_is_placed_once_and_of_its_exits_one_swaps(tmp_path: Path) -> None:
+    """However often it is torn: three orders, tied, and no half of them."""
+
+    async def work() -> None:
+        async with wired(tmp_path) as (server, link, client):
+            far: ExitRequest = {"type": "take_profit", "trigger": {"price": "100000"}}
+            near: ExitRequest = {"type": "take_profit", "trigger": {"price": "1"}}
+            link.tear()
+            told = await client.bracket({"pair": "SOL/USDC", "side": "buy", "amount": "1"}, far, near)
+            assert server.rows() == 3
+            assert told.entry is not None
+            assert (await client.wait(told.entry.id)).status == "confirmed"
+            profit, stop = [await client.get(each.id) for each in told.exits]
+            assert profit.linked_to is not None
+            assert (profit.linked_to.parent, profit.linked_to.siblings) == (told.entry.id, (stop.id,))
+            ends = {(await client.wait(each.id)).status for each in told.exits}
+            assert ends == {"canceled", "confirmed"}
+            assert (await client.get(profit.id)).code == "ORDER_SIBLING_FILLED"
+            with pytest.raises(Refused, match="/exits/0/amount"):
+                await client.bracket(SELL, {"type": "stop", "trigger": {"price": "1"}, "amount": "1"})
+            low: OrderRequest = {**SELL, "type": "stop", "trigger": {"price": "1"}}
+            pair = await client.bracket(None, low, {**SELL, **far}, idempotency_key="pair")
+            again = await client.bracket(None, low, {**SELL, **far}, idempotency_key="pair")
+            assert pair.entry is None
+            assert [each.id for each in pair.exits] == [each.id for each in again.exits]
+
+    run(work())
+
+
+def test_slices_and_a_new_pool_are_asked_for_by_type(tmp_path: Path) -> None:
+    async def work() -> None:
+        settings: dict[str, Any] = {"new_pools_s": 1}
+        async with serving(tmp_path, **settings) as server, Client(f"http://127.0.0.1:{server.port}") as client:
+            sliced = await client.submit({**SELL, "type": "dca", "schedule": {"slices": 2, "intervalSeconds": 1}})
+            hunting: OrderRequest = {"type": "sniper", "tokenIn": "SOL", "amount": "0.5", "slippageBps": 500}
+            hunting["sniper"] = {"minLiquidity": "1", "require": {"liquidity": "any"}}
+            hunter = await client.submit(hunting)
+            assert hunter.sniper is not None
+            assert (hunter.sniper.min_liquidity, hunter.sniper.require.liquidity) == ("1", "any")
+            done = await client.wait(sliced.id)
+            assert (done.status, done.filled_in, done.leaves) == ("confirmed", SELL["amount"], "0")
+            assert [fill.slice for fill in await client.fills(sliced.id)] == [1, 2]
+            bought = await client.wait(hunter.id, timeout_s=60)
+            assert (bought.status, bought.pool is not None) == ("confirmed", True)
 
     run(work())
 

@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from fillwright.cli import make_parser
+from fillwright.cli import GIVEN_UP, make_parser
 from fillwright.commands import completion
 from tests.api.running import NOBODY
 from tests.processes.server import Server
@@ -57,6 +58,17 @@ def fillwright(*words: str, typed: str | None = None, **settings: str) -> Ran:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = Server(tmp_path_factory.mktemp("engine"), {"FILLWRIGHT_SIM": "instant"})
+    running.start()
+    try:
+        yield running
+    finally:
+        running.stop()
+
+
+@pytest.fixture(scope="module")
+def newcomers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """Where new pools appear every other second."""
+    running = Server(tmp_path_factory.mktemp("newcomers"), {"FILLWRIGHT_SIM": "instant", "FILLWRIGHT_NEW_POOLS_S": "2"})
     running.start()
     try:
         yield running
@@ -162,6 +174,10 @@ def test_an_order_rests_is_amended_and_confirmed(server: Server) -> None:
         (("--type", "stop", "--trigger", "1", "--limit", "0.9"), {"trigger": {"op": "lte", "price": "1"}}),
         (("--type", "take_profit", "--trigger", "9000"), {"trigger": {"op": "gte", "price": "9000"}}),
         (("--type", "trailing_stop", "--trail-bps", "4000", "--tif", "gtc"), {"timeInForce": "gtc"}),
+        (
+            ("--type", "twap", "--slices", "3", "--interval", "3600", "--jitter", "10", "--limit", "9000"),
+            {"schedule": {"slices": 3, "intervalSeconds": 3600, "jitterPct": 10}, "limitPrice": "9000"},
+        ),
         (("--type", "limit", "--limit", "9000", "--tif", "fok"), {"timeInForce": "fok"}),
         (("--type", "limit", "--limit", "9000", "--expire-at", "2100-01-01T00:00:00Z"), {"timeInForce": "gtd"}),
     ],
@@ -174,6 +190,70 @@ def test_every_option_of_a_condition_is_the_member_that_it_says(
     (order,) = ran.json
     assert order["type"] == words[1]
     assert members.items() <= order.items()
+
+
+def test_slices_are_followed_and_counted(server: Server) -> None:
+    ran = asked(
+        server, "order", "sell", "3", "SOL/USDC", "--type", "dca", "--slices", "3", "--interval", "1", "--watch"
+    )
+    assert ran.code == 0, ran.err
+    assert [line.split("; ")[-1] for line in ran.out.splitlines() if " left" in line] == ["2 left", "1 left", "0 left"]
+    order_id = ran.out.split()[1]
+    shown = asked(server, "get", order_id).out
+    assert re.search(r"dca, 3 slices, 1 s apart.*\n +swapped +3 of 3 SOL -> .* on average\n +slices +all 3\n", shown)
+    assert re.search(rf"{order_id} +confirmed +dca 3/3 ", asked(server, "list").out)
+
+
+def test_a_sniper_tells_what_it_refuses_and_what_was_given_up(newcomers: Server) -> None:
+    swap = ("order", "swap", "0.5", "SOL", "--type", "sniper", "--slippage-bps", "500")
+    deep = asked(newcomers, *swap, "--min-liquidity", "100000000", "--venue", "raydium", "--json").json[0]
+    assert deep["sniper"]["venues"] == ["raydium"]
+    every = [word for name in GIVEN_UP for word in ("--give-up", name)]
+    careless = asked(newcomers, *swap, *every, "--max-age", "3600", "--wait", "--json")
+    assert careless.code == 0, careless.err
+    require = careless.json[0]["sniper"]["require"]
+    assert (set(require.values()), careless.json[0]["sniper"]["maxAgeSeconds"]) == ({"any", False}, 3600)
+    assert "GIVEN UP: mint authority" in asked(newcomers, "get", careless.json[0]["id"]).out
+    until = time.monotonic() + 30
+    while "left alone" not in (shown := asked(newcomers, "get", deep["id"]).out) and time.monotonic() < until:
+        time.sleep(0.1)
+    assert re.search(r"waits for +a new pool\n +left alone .* on raydium: .*less of the token", shown), shown
+    assert re.search(r"^left alone .*: ", asked(newcomers, "explain", deep["id"]).out, re.MULTILINE)
+    burned = asked(newcomers, *swap, "--burned", "--min-liquidity", "100000000", "--json").json[0]
+    assert burned["sniper"]["require"]["liquidity"] == "burned"
+    assert asked(newcomers, *swap, "--burned", "--give-up", "liquidity").code == 2
+    assert asked(newcomers, *swap, "--give-up", "everything").code == 2
+    misplaced = asked(newcomers, "order", "sell", "1", "SOL/USDC", "--mint", "So1")
+    assert (misplaced.code, "/sniper" in misplaced.err) == (1, True)
+
+
+def test_a_bracket_is_placed_shown_and_canceled_in_part(server: Server) -> None:
+    words = ("bracket", "buy", "1", "SOL/USDC", "--take-profit", "100000", "--stop", "1", "--slippage-bps", "70")
+    named = ("--client-id", "entry", "--key", "b", "--json")
+    told, again = (asked(server, *words, *named).json[0] for _ in range(2))
+    assert again["entry"]["id"] == told["entry"]["id"]
+    assert [(each["type"], each["side"]) for each in told["exits"]] == [("take_profit", "sell"), ("stop", "sell")]
+    assert {each["slippageBps"] for each in (told["entry"], *told["exits"])} == {70}
+    profit, stop = (each["id"] for each in told["exits"])
+    assert asked(server, "watch", "entry").code == 0
+    shown = asked(server, "get", stop).out
+    assert f"exit of    {told['entry']['id']}" in shown
+    assert f"excludes   {profit}" in shown
+    assert f"exits      {profit}, {stop}" in asked(server, "get", "entry").out
+    assert re.search(rf"{profit} .* exit of {told['entry']['id']}", asked(server, "list").out)
+    assert asked(server, "cancel", profit).code == 0
+    until = time.monotonic() + 30
+    while "price now" not in asked(server, "get", stop).out and time.monotonic() < until:
+        time.sleep(0.1)
+    assert asked(server, "get", stop, "--json").json[0]["status"] == "open", "the other exit stays"
+    limit = asked(server, *words[:4], "--limit", "1", "--trail-bps", "300", "--json").json[0]
+    assert (limit["entry"]["type"], limit["entry"]["limitPrice"]) == ("limit", "1")
+    assert limit["exits"][0]["trail"]["bps"] == 300
+    (pair,) = asked(server, *words, "--no-entry", "--json").json
+    assert "entry" not in pair
+    assert [each["side"] for each in pair["exits"]] == ["buy", "buy"]
+    for wrong in (words[:4], (*words, "--no-entry", "--limit", "1")):
+        assert asked(server, *wrong).code == 2
 
 
 @pytest.mark.parametrize("name", ["openapi", "asyncapi"])
@@ -407,7 +487,9 @@ def test_the_campaigns_of_a_checkout_run_and_elsewhere_say_so(tmp_path: Path) ->
 
 def test_help_imports_next_to_nothing() -> None:
     """Time depends on the machine; what is imported does not."""
-    count = "import sys; from fillwright.cli import make_parser; make_parser().format_help(); print(*sys.modules)"
+    count = (
+        "import sys; from fillwright.cli import GIVEN_UP, make_parser; make_parser().format_help(); print(*sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", count], env=INHERITED, capture_output=True, text=True, check=True)
     modules = done.stdout.split()
     ours = {name for name in modules if name.startswith("fillwright")}

@@ -3,9 +3,6 @@
 Decides: how a request for several orders is answered. Must never: answer before all of them are stored.
 """
 
-from collections.abc import Sequence
-
-import msgspec
 from aiohttp import web
 
 from fillwright.api.access import caller_of
@@ -14,12 +11,7 @@ from fillwright.api.orders import check_limits, encode
 from fillwright.engine import BracketAsked, Engine
 from fillwright.errors import Code, FillwrightError
 from fillwright.wire.brackets import BracketWish, fingerprint, parse_bracket
-from fillwright.wire.resources import OrderView, order_view
-
-
-class BracketView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    entry: OrderView | None = None
-    exits: Sequence[OrderView]
+from fillwright.wire.resources import BracketView, order_view
 
 
 class Brackets:

@@ -8,7 +8,6 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from fillwright.api.brackets import BracketView
 from fillwright.api.legacy import Executed, OrderList
 from fillwright.api.listing import LIMIT_DEFAULT, LIMIT_MAX
 from fillwright.api.markets import PoolList, VenueList
@@ -57,7 +56,7 @@ from fillwright.errors import Code
 from fillwright.lab import Audit, FaultPlan, Killed
 from fillwright.wire.explain import ExplainView
 from fillwright.wire.frames import Frame
-from fillwright.wire.resources import OrderView, PreviewView, RouteView, SwitchView
+from fillwright.wire.resources import BracketView, OrderView, PreviewView, RouteView, SwitchView
 
 JSON: Final = "application/json"
 HTML: Final = "text/html"

@@ -8,7 +8,17 @@ Decides: what is public here. Must never: hold behaviour of its own.
             print(frame.status, frame.tx_hash)
 """
 
-from fillwright.client.calls import Amendment, Client, OrderRequest, TrailRequest, TriggerRequest
+from fillwright.client.calls import (
+    Amendment,
+    Client,
+    ExitRequest,
+    OrderRequest,
+    RequireRequest,
+    ScheduleRequest,
+    SniperRequest,
+    TrailRequest,
+    TriggerRequest,
+)
 from fillwright.client.failures import (
     ApiError,
     ClientError,
@@ -28,6 +38,7 @@ from fillwright.wire.frames import Frame, QuoteFrame
 from fillwright.wire.market import PoolView, VenueView
 from fillwright.wire.resources import (
     AttemptView,
+    BracketView,
     CancelView,
     FillView,
     OrderView,
@@ -40,10 +51,12 @@ __all__ = [
     "Amendment",
     "ApiError",
     "AttemptView",
+    "BracketView",
     "CancelView",
     "Client",
     "ClientError",
     "Conflict",
+    "ExitRequest",
     "ExplainView",
     "FillView",
     "Frame",
@@ -57,7 +70,10 @@ __all__ = [
     "QuoteFrame",
     "RateLimited",
     "Refused",
+    "RequireRequest",
     "RouteView",
+    "ScheduleRequest",
+    "SniperRequest",
     "SwitchView",
     "SyncClient",
     "TrailRequest",

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from types import TracebackType
-from typing import Any, Final, Literal, Self, TypedDict
+from typing import Any, Final, Literal, Required, Self, TypedDict
 from urllib.parse import quote as escaped
 
 import msgspec
@@ -20,6 +20,7 @@ from fillwright.wire.frames import Frame
 from fillwright.wire.market import PoolView, VenueView
 from fillwright.wire.resources import (
     AttemptView,
+    BracketView,
     CancelView,
     FillView,
     OrderView,
@@ -45,12 +46,46 @@ class TrailRequest(TypedDict):
     bps: int
 
 
+class ScheduleRequest(TypedDict, total=False):
+    """So many slices, an interval apart, each moved at random by up to `jitterPct` of it; 0 unless told otherwise."""
+
+    slices: Required[int]
+    intervalSeconds: Required[int]
+    jitterPct: int
+
+
+class RequireRequest(TypedDict, total=False):
+    """A sniper's safety conditions: each holds, by the first word of its type, unless it is given up by another."""
+
+    mintAuthority: Literal["revoked", "any"]
+    freezeAuthority: Literal["none", "any"]
+    liquidity: Literal["locked", "burned", "any"]
+    extensions: Literal["none", "any"]
+    sellable: bool
+
+
+class SniperRequest(TypedDict, total=False):
+    """Which new pool a sniper waits for: of a mint, by a creator, or any against the token that it pays.
+
+    `minLiquidity` is of that token; `maxAgeSeconds` is 60 unless told otherwise.
+    """
+
+    mint: str
+    creator: str
+    venues: list[str]
+    minLiquidity: str
+    maxAgeSeconds: int
+    require: RequireRequest
+
+
 class OrderRequest(TypedDict, total=False):
     """An order as it is sent: tokenIn and tokenOut, or pair and side, and amount; the rest has defaults.
 
     Amounts and prices are decimal text ("1.5"); a price is quote per base; tokens are symbols or mints.
     A limit needs `limitPrice`, a stop and a take_profit need `trigger`, a trailing_stop needs `trail`; these three may
-    have a `limitPrice` as well. `timeInForce` is gtc, gtd (with `expireAt`, RFC 3339), or for a limit ioc or fok.
+    have a `limitPrice` as well. A twap and a dca need `schedule`, and their `limitPrice` is a band; a sniper needs
+    `sniper`, and has neither tokenOut nor pair. `timeInForce` is gtc, gtd (with `expireAt`, RFC 3339), or for a limit
+    ioc or fok.
     """
 
     clientOrderId: str
@@ -71,8 +106,27 @@ class OrderRequest(TypedDict, total=False):
     trail: TrailRequest
     timeInForce: Literal["gtc", "gtd", "ioc", "fok"]
     expireAt: str
-    schedule: Mapping[str, Any]
-    sniper: Mapping[str, Any]
+    schedule: ScheduleRequest
+    sniper: SniperRequest
+
+
+class ExitRequest(TypedDict, total=False):
+    """An order that waits for its entry's fill and swaps back what that gave; so it has no tokens and no amount.
+
+    `type` is limit, stop, take_profit or trailing_stop. Where there is no entry, an exit is a complete OrderRequest.
+    """
+
+    type: Required[Literal["limit", "stop", "take_profit", "trailing_stop"]]
+    slippageBps: int
+    maxPriceImpactBps: int
+    deadlineMs: int
+    routing: Mapping[str, Any]
+    tags: list[str]
+    limitPrice: str
+    trigger: TriggerRequest
+    trail: TrailRequest
+    timeInForce: Literal["gtc", "gtd"]
+    expireAt: str
 
 
 class Amendment(TypedDict, total=False):
@@ -146,6 +200,16 @@ class Client:
         Without a key one is made up for this call; OutcomeUnknown tells it.
         """
         return await self._exchange.post("/v1/orders", OrderView, order, idempotency_key or uuid.uuid4().hex)
+
+    async def bracket(
+        self, entry: OrderRequest | None, *exits: ExitRequest | OrderRequest, idempotency_key: str | None = None
+    ) -> BracketView:
+        """An entry with one or two exits, all durably accepted or none; of two exits at most one swaps.
+
+        Without an entry: two orders of one direction and amount, of which at most one swaps. The key as for `submit`.
+        """
+        body = {"exits": exits} if entry is None else {"entry": entry, "exits": exits}
+        return await self._exchange.post("/v1/brackets", BracketView, body, idempotency_key or uuid.uuid4().hex)
 
     async def get(self, order_id: str) -> OrderView:
         """The order as it is now."""

@@ -11,12 +11,13 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, Literal, Self, TypeVar
 
-from fillwright.client.calls import BUDGET_S, TIMEOUT_S, Amendment, Client, OrderRequest
+from fillwright.client.calls import BUDGET_S, TIMEOUT_S, Amendment, Client, ExitRequest, OrderRequest
 from fillwright.wire.explain import ExplainView
 from fillwright.wire.frames import Frame
 from fillwright.wire.market import PoolView, VenueView
 from fillwright.wire.resources import (
     AttemptView,
+    BracketView,
     CancelView,
     FillView,
     OrderView,
@@ -58,6 +59,11 @@ class SyncClient:
 
     def submit(self, order: OrderRequest, *, idempotency_key: str | None = None) -> OrderView:
         return self._run(self._client.submit(order, idempotency_key=idempotency_key))
+
+    def bracket(
+        self, entry: OrderRequest | None, *exits: ExitRequest | OrderRequest, idempotency_key: str | None = None
+    ) -> BracketView:
+        return self._run(self._client.bracket(entry, *exits, idempotency_key=idempotency_key))
 
     def get(self, order_id: str) -> OrderView:
         return self._run(self._client.get(order_id))

@@ -8,7 +8,8 @@ import asyncio
 import json
 import shutil
 import sys
-from contextlib import aclosing
+from collections.abc import Iterator
+from contextlib import aclosing, contextmanager
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -17,6 +18,7 @@ import msgspec
 from fillwright.client import (
     Amendment,
     Client,
+    ExitRequest,
     ExplainView,
     Frame,
     NotFound,
@@ -45,6 +47,8 @@ async def _run(asked: argparse.Namespace, config: Config) -> int:
         match asked.command:
             case "order":
                 return await _order(client, asked)
+            case "bracket":
+                await _bracket(client, asked)
             case "quote":
                 route = await client.quote(_request(asked))
                 _print(asked, route, show.quote_lines(route))
@@ -80,11 +84,8 @@ async def _order(client: Client, asked: argparse.Namespace) -> int:
     request = _request(asked)
     if asked.client_id is not None:
         request["clientOrderId"] = asked.client_id
-    try:
+    with _telling_the_key():
         order = await client.submit(request, idempotency_key=asked.key)
-    except OutcomeUnknown as unknown:
-        why = f"{unknown}; the same command with --key {unknown.idempotency_key} tells"
-        raise OutcomeUnknown(why, unknown.idempotency_key) from unknown
     if asked.watch:
         return await _follow(client, order.id, asked)
     if asked.wait:
@@ -95,11 +96,29 @@ async def _order(client: Client, asked: argparse.Namespace) -> int:
     return 0
 
 
+async def _bracket(client: Client, asked: argparse.Namespace) -> None:
+    entry, exits = _tied(asked)
+    with _telling_the_key():
+        bracket = await client.bracket(entry, *exits, idempotency_key=asked.key)
+    orders = bracket.exits if bracket.entry is None else (bracket.entry, *bracket.exits)
+    _print(asked, bracket, [line for order in orders for line in show.order_lines(order)])
+
+
+@contextmanager
+def _telling_the_key() -> Iterator[None]:
+    """Where no clear answer comes, how to learn what became of it."""
+    try:
+        yield
+    except OutcomeUnknown as unknown:
+        why = f"{unknown}; the same command with --key {unknown.idempotency_key} tells"
+        raise OutcomeUnknown(why, unknown.idempotency_key) from unknown
+
+
 async def _get(client: Client, asked: argparse.Namespace) -> None:
     """An order that rests is shown to a person with what it waits for."""
     order = await _find(client, asked.id)
     waits = order.status == "open" and not asked.json
-    explained = show.distance_lines(order, await client.explain(order.id)) if waits else []
+    explained = show.waiting_lines(order, await client.explain(order.id)) if waits else []
     _print(asked, order, [*show.order_lines(order), *explained])
 
 
@@ -173,7 +192,9 @@ async def _explain(client: Client, asked: argparse.Namespace) -> None:
         explanation: dict[str, Any] = {"orderId": order.id, "status": order.status, "waitsFor": waits_for(order)}
     else:
         explanation = msgspec.to_builtins(told)
-    _print(asked, explanation, [f"{name:<16} {_text(told)}" for name, told in explanation.items()])
+    candidates = explanation.get("candidates") or []
+    told_lines = [f"{name:<16} {_text(told)}" for name, told in explanation.items() if name != "candidates"]
+    _print(asked, explanation, [*told_lines, *(show.candidate_line(each) for each in candidates)])
 
 
 def waits_for(order: OrderView) -> str:
@@ -218,7 +239,15 @@ def _request(asked: argparse.Namespace) -> OrderRequest:
     request |= _bounds(asked)
     if asked.command == "order":
         request |= _told(type=asked.type, timeInForce=asked.tif) | _conditions(asked)
-    request |= _told(routing=asked.venue and {"venues": asked.venue}, tags=asked.tag)
+        request |= _told(schedule=_schedule(asked) or None)
+        hunt = _hunt(asked)
+        if asked.type == "sniper":  # it has no route before it has chosen a pool: its venues stand there
+            request["sniper"] = hunt | _told(venues=asked.venue)
+        else:
+            request |= _told(sniper=hunt or None)
+    if "sniper" not in request:
+        request |= _told(routing=asked.venue and {"venues": asked.venue})
+    request |= _told(tags=asked.tag)
     for field in asked.field:
         name, given, text = field.partition("=")
         if not given:
@@ -243,6 +272,61 @@ def _conditions(asked: argparse.Namespace) -> dict[str, Any]:
     )
 
 
+def _schedule(asked: argparse.Namespace) -> dict[str, Any]:
+    return _told(slices=asked.slices, intervalSeconds=asked.interval, jitterPct=asked.jitter)
+
+
+def _hunt(asked: argparse.Namespace) -> dict[str, Any]:
+    given_up = set(asked.give_up or ())
+    if asked.burned and "liquidity" in given_up:
+        raise _wrong("--burned asks for more of the liquidity, --give-up liquidity for less")
+    require = {name: word for condition, (name, word) in _GIVING_UP.items() if condition in given_up}
+    if asked.burned:
+        require["liquidity"] = "burned"
+    return _told(
+        mint=asked.mint,
+        creator=asked.creator,
+        minLiquidity=asked.min_liquidity,
+        maxAgeSeconds=asked.max_age,
+        require=require or None,
+    )
+
+
+_GIVING_UP: Final[dict[str, tuple[str, str | bool]]] = {
+    "mint-authority": ("mintAuthority", "any"),
+    "freeze-authority": ("freezeAuthority", "any"),
+    "liquidity": ("liquidity", "any"),
+    "extensions": ("extensions", "any"),
+    "sellable": ("sellable", False),
+}
+"""What `--give-up` names, in a request."""
+
+
+def _tied(asked: argparse.Namespace) -> tuple[OrderRequest | None, list[ExitRequest]]:
+    """The entry and its exits. The same slippage and venues hold for all; what else is told is the entry's."""
+    exits = [
+        _told(type=kind, **condition)
+        for kind, condition in (
+            ("take_profit", _told(trigger=asked.take_profit and {"price": asked.take_profit})),
+            ("stop", _told(trigger=asked.stop and {"price": asked.stop})),
+            ("trailing_stop", _told(trail=asked.trail_bps and {"bps": asked.trail_bps})),
+        )
+        if condition
+    ]
+    if not exits:
+        raise _wrong("say when to swap back: --take-profit, --stop or --trail-bps")
+    swap: dict[str, Any] = {**_request(asked)}
+    if asked.no_entry:
+        if asked.limit is not None:
+            raise _wrong("--limit is the entry's price, and with --no-entry there is no entry")
+        whole = [{**swap, **each} for each in exits]
+        whole[0] |= _told(clientOrderId=asked.client_id)
+        return None, cast(list[ExitRequest], whole)
+    shared = {name: swap[name] for name in ("slippageBps", "maxPriceImpactBps", "routing", "tags") if name in swap}
+    swap |= _told(type=asked.limit and "limit", limitPrice=asked.limit, clientOrderId=asked.client_id)
+    return cast(OrderRequest, swap), cast(list[ExitRequest], [{**shared, **each} for each in exits])
+
+
 def _told(**members: Any) -> dict[str, Any]:
     return {name: value for name, value in members.items() if value is not None}
 
@@ -255,7 +339,7 @@ def _swap(asked: argparse.Namespace) -> dict[str, Any]:
     if asked.side != "swap":
         return {"pair": asked.pair, "side": asked.side, "amount": asked.amount}
     token_in, _, token_out = asked.pair.partition("/")
-    return {"tokenIn": token_in, "tokenOut": token_out, "amount": asked.amount}
+    return {"tokenIn": token_in, "amount": asked.amount} | _told(tokenOut=token_out or None)
 
 
 def _from_file(name: str) -> dict[str, Any]:

@@ -127,6 +127,13 @@ class OrderView(IntentView, frozen=True, kw_only=True):
     ws_url: str
 
 
+class BracketView(_Shown, frozen=True, kw_only=True):
+    """Orders that are tied to each other, as they were accepted. No entry: of the exits at most one swaps."""
+
+    entry: OrderView | None = None
+    exits: Sequence[OrderView]
+
+
 class CancelView(_Shown, frozen=True, kw_only=True):
     """One order's answer to a cancel request. `outcome`: canceled, inFlight, or refused (`error`, `code`)."""
 
