@@ -530,6 +530,6 @@ def test_the_completion_is_a_script_of_its_shell(shell: str) -> None:
 def test_bash_completes_commands_and_their_options() -> None:
     script = completion.script("bash", make_parser())
     probe = '\nCOMP_WORDS=(fillwright {0}); COMP_CWORD={1}; _fillwright; echo "${{COMPREPLY[@]}}"\n'
-    typed = script + probe.format("ca", 1) + probe.format("order --sl", 2) + probe.format("db m", 2)
+    typed = script + probe.format("ca", 1) + probe.format("order --slip", 2) + probe.format("db m", 2)
     done = subprocess.run(["bash"], input=typed, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == ["cancel", "--slippage-bps", "migrate"]

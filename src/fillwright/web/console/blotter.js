@@ -3,9 +3,11 @@
 // show, or two rows for one order.
 
 import { awaited, bound } from "./conditions.js";
-import { amount, bps, clock, empty, h, stamp, STATUSES, statusChip, statusName, whole } from "./dom.js";
+import { amount, bps, clock, empty, ENDED, h, stamp, STATUSES, statusChip, statusName, unitName, whole } from "./dom.js";
 import { ifOffered, listen, live } from "./engine.js";
-import { wish } from "./ticket.js";
+import { sliceMeter } from "./slices.js";
+import { awaitsEntry, tiedIds } from "./ties.js";
+import { got, wish } from "./ticket.js";
 
 const LOOK_EVERY_MS = 500;
 const WAIT = 4; // the column that tells how far an order has to go
@@ -150,7 +152,7 @@ export function blotter(query) {
     isLooking = false;
     far.set(id, { explain, at: Date.now() });
     const cell = rows.get(id)?.row.cells[WAIT];
-    if (cell && live.orders.get(id)?.status === "open") cell.replaceChildren(distance(far.get(id)));
+    if (cell && live.orders.get(id)?.status === "open") cell.replaceChildren(waitCell(live.orders.get(id), far.get(id)));
     for (const each of far.keys()) if (live.orders.get(each)?.status !== "open") far.delete(each);
   }, LOOK_EVERY_MS);
 
@@ -171,8 +173,11 @@ function isInSight(row) {
   return bottom > 0 && top < innerHeight;
 }
 
-function distance(look) {
+function waitCell(order, look) {
+  if (order.slices) return sliceMeter(order);
   const told = look?.explain;
+  if (awaitsEntry(order) || told?.waitsFor === "order") return h("span", { class: "note" }, "waits for its entry");
+  if (order.sniper) return h("span", { class: "note" }, `waits for a new pool${told?.candidates?.length ? `, ${told.candidates.length} left alone` : ""}`);
   if (told?.distanceBps === undefined) return h("span", { class: "note" }, "waits for its price");
   return h("span", { class: "num", title: `price now ${told.currentPrice}, as of ${clock(look.at)}` }, `${bps(told.distanceBps)} to go`);
 }
@@ -186,9 +191,9 @@ function cells(order, look) {
   return [
     h("a", { href: `#/orders/${order.id}`, tabindex: -1 }, wish(order), order.status === "open" && awaited(order) ? h("small", { class: "narrow" }, ` ${bound(awaited(order))}`) : null),
     statusChip(order.status),
-    order.amountOut ? h("span", { title: order.amountOut }, amount(order.amountOut), h("small", {}, ` ${order.tokenOut}`)) : "–",
-    order.status === "open" ? awaitedCell(order) : order.executedPrice ? h("span", { title: `${order.executedPrice} (${order.pair})` }, amount(order.executedPrice), h("small", {}, ` ${order.pair.split("/")[1]}`)) : order.price ? h("span", { class: "note", title: `quoted ${order.price}` }, amount(order.price), h("small", {}, ` ${order.pair.split("/")[1]}`)) : "–",
-    order.status === "open" ? distance(look) : order.error && order.status !== "confirmed" ? h("span", { class: "bad", title: order.error }, order.error) : order.dex ?? "–",
+    got(order) ? h("span", { title: got(order) }, amount(got(order)), h("small", {}, ` ${unitName(order.tokenOut)}`)) : "–",
+    order.averagePrice ? h("span", { title: `${order.averagePrice} on average` }, amount(order.averagePrice), h("small", {}, ` ${order.pair.split("/")[1]}`)) : order.status === "open" ? awaitedCell(order) : order.executedPrice ? h("span", { title: `${order.executedPrice} (${order.pair})` }, amount(order.executedPrice), h("small", {}, ` ${order.pair.split("/")[1]}`)) : order.price ? h("span", { class: "note", title: `quoted ${order.price}` }, amount(order.price), h("small", {}, ` ${order.pair.split("/")[1]}`)) : "–",
+    order.status === "open" || (order.slices && !ENDED.has(order.status)) ? waitCell(order, look) : order.error && order.status !== "confirmed" ? h("span", { class: "bad", title: order.error }, order.error) : order.slices ? sliceMeter(order) : order.dex ?? "–",
     order.attempt ?? "–",
     stamp(order.createdAt),
   ];
@@ -196,7 +201,7 @@ function cells(order, look) {
 
 function matches(order, q) {
   if (!q) return true;
-  const text = [order.id, order.clientOrderId, order.pair, order.tokenIn, order.tokenOut, order.dex, order.txHash, order.error, order.code, order.type, statusName(order.status), ...(order.tags ?? [])].join(" ").toLowerCase();
+  const text = [order.id, order.clientOrderId, order.pair, order.tokenIn, order.tokenOut, order.dex, order.txHash, order.error, order.code, order.type, statusName(order.status), ...tiedIds(order), ...(order.tags ?? [])].join(" ").toLowerCase();
   return q.toLowerCase().split(/\s+/).every((word) => text.includes(word));
 }
 

@@ -2,10 +2,13 @@
 // Decides: the fields and the words of a type; TYPES and FIELDS are the only places that know them. Must never: say a
 // condition that the engine has not understood so: the words are made from the order as the engine tells it.
 
+import { huntInWords } from "./hunt.js";
 import { amount, atoms, clock, h, moment, percentApart } from "./dom.js";
 
 const PRICE = { inputmode: "decimal", pattern: "(0|[1-9][0-9]{0,18})([.][0-9]{1,18})?", maxlength: 38, title: "A plain decimal number, such as 98.5", class: "num" };
 const PERCENT = { inputmode: "decimal", pattern: "[0-9]{1,2}([.][0-9]{1,2})?", maxlength: 5, title: "Percent, at most two decimals", class: "num" };
+const ADDRESS = { pattern: "[1-9A-HJ-NP-Za-km-z]{32,44}", maxlength: 44, spellcheck: "false", title: "An address: 32 to 44 characters of base58", class: "mono" };
+const whole = (most, pattern) => ({ inputmode: "numeric", pattern, maxlength: String(most).length, title: `A whole number, at most ${most}`, class: "num" });
 const HOUR_MS = 3_600_000;
 const DIGITS = 6; // of a price that is estimated
 const FEW = 4; // of one that is suggested
@@ -15,22 +18,41 @@ const isSell = (order) => order.side === "sell";
 const better = (order) => (isSell(order) ? "gte" : "lte");
 const rests = ["gtc", "gtd"];
 
+// `exits`: whether an entry of this type can have them in the ticket. `fixed`: whether the amount is always what is paid.
 // `isNow`: whether today's quote tells what the chain would enforce. `awaits`: the price it waits for, as far as the order, or else the price now, tells. `start`: where its price is
 // suggested, in basis points better than now.
 export const TYPES = {
-  market: { name: "Market", isNow: true, needs: [], may: [], forces: [], start: 0, awaits: () => null },
-  limit: { name: "Limit", isNow: true, needs: ["limit"], may: [], forces: [...rests, "ioc", "fok"], start: 100, awaits: (order) => ({ op: better(order), price: order.limitPrice }) },
+  market: { name: "Market", isNow: true, exits: true, needs: [], may: [], forces: [], start: 0, awaits: () => null },
+  limit: { name: "Limit", isNow: true, exits: true, needs: ["limit"], may: [], forces: [...rests, "ioc", "fok"], start: 100, awaits: (order) => ({ op: better(order), price: order.limitPrice }) },
   stop: { name: "Stop", needs: ["trigger"], may: ["limit"], forces: rests, start: -500, awaits: (order) => order.trigger },
   take_profit: { name: "Take profit", needs: ["trigger"], may: ["limit"], forces: rests, start: 500, awaits: (order) => order.trigger },
   trailing_stop: { name: "Trailing stop", needs: ["trail"], may: ["limit"], forces: rests, start: 0, awaits: (order, now) => ({ op: isSell(order) ? "lte" : "gte", price: order.trail.triggerPrice ?? (now && moved(now, isSell(order) ? -order.trail.bps : order.trail.bps)) }) },
+  twap: { name: "TWAP", isNow: true, fixed: true, needs: ["slices", "interval"], may: ["jitter", "limit"], forces: rests, start: 0, awaits: band },
+  dca: { name: "DCA", isNow: true, fixed: true, needs: ["slices", "interval"], may: ["jitter", "limit"], forces: rests, start: 0, awaits: band },
+  sniper: { name: "Sniper", fixed: true, needs: [], may: ["mint", "creator", "liquidity", "age"], forces: rests, start: 0, awaits: () => null },
 };
 
-// A field of a form: its label and attributes, what it says in a request, and its text for an order.
+// Outside of it a slice waits.
+function band(order) {
+  return order.limitPrice ? { op: better(order), price: order.limitPrice } : null;
+}
+
+// A field of a form: its label and attributes, what it says in a request, and, where it can be amended, its text for an
+// order. `blank`: what it means that it is empty. `exit`: the type of the exit whose trigger it is.
 export const FIELDS = {
   amount: { label: "Amount", pointer: "/amount", attributes: { ...PRICE, title: "A plain decimal number, such as 12.5" }, told: (text) => ({ amount: text }), of: (order) => order.amount },
   limit: { label: "Limit price", pointer: "/limitPrice", attributes: PRICE, isPrice: true, told: (text) => ({ limitPrice: text || null }), of: (order) => order.limitPrice ?? "" },
   trigger: { label: "Trigger price", pointer: "/trigger", attributes: PRICE, isPrice: true, told: (text) => ({ trigger: { price: text } }), of: (order) => order.trigger.price },
   trail: { label: "Trail, %", pointer: "/trail", attributes: PERCENT, suggested: () => "5", told: (text) => ({ trail: { bps: hundredths(text) } }), of: (order) => percent(order.trail.bps) },
+  slices: { label: "Slices", attributes: whole(1000, "[2-9]|[1-9][0-9]{1,2}|1000"), suggested: () => "10", told: (text) => ({ schedule: { slices: Number(text) } }) },
+  interval: { label: "One every, s", attributes: whole(31_622_400, "[1-9][0-9]*"), suggested: () => "60", told: (text) => ({ schedule: { intervalSeconds: Number(text) } }) },
+  jitter: { label: "Moved at random by, %", blank: "0", attributes: whole(50, "[0-4]?[0-9]|50"), told: (text) => ({ schedule: { jitterPct: Number(text) } }) },
+  mint: { label: "Token, by its mint", blank: "any new one", attributes: ADDRESS, isLong: true, told: (text) => ({ sniper: { mint: text } }) },
+  creator: { label: "Made by", blank: "anybody", attributes: ADDRESS, isLong: true, told: (text) => ({ sniper: { creator: text } }) },
+  liquidity: { label: "Liquidity at least", blank: "any", attributes: PRICE, told: (text) => ({ sniper: { minLiquidity: text } }) },
+  age: { label: "Oldest pool, s", blank: "60", attributes: whole(3600, "[1-9][0-9]*"), told: (text) => ({ sniper: { maxAgeSeconds: Number(text) } }) },
+  profit: { label: "Take profit at", blank: "none", attributes: PRICE, isPrice: true, exit: "take_profit" },
+  loss: { label: "Stop at", blank: "none", attributes: PRICE, isPrice: true, exit: "stop" },
   slippage: { label: "Slippage, %", pointer: "/slippageBps", attributes: PERCENT, told: (text) => ({ slippageBps: hundredths(text) }), of: (order) => percent(order.slippageBps) },
   expire: { label: "Wait until", pointer: "/expireAt", attributes: { type: "datetime-local", step: "any", class: "num" }, suggested: () => localTime(Math.ceil(Date.now() / HOUR_MS) * HOUR_MS + 24 * HOUR_MS), told: (text) => ({ expireAt: text ? new Date(text).toISOString() : null }), of: (order) => (order.expireAt ? localTime(order.expireAt) : "") },
 };
@@ -43,7 +65,7 @@ export function typeName(type) {
 
 export function inputOf(name, members = {}) {
   const { label, attributes } = FIELDS[name];
-  return h("label", { class: name === "expire" ? "field whole" : "field" }, h("span", {}, members.label ?? label), h("input", { name, autocomplete: "off", ...attributes, ...members }));
+  return h("label", { class: name === "expire" || FIELDS[name].isLong ? "field whole" : "field" }, h("span", {}, members.label ?? label), h("input", { name, autocomplete: "off", ...attributes, ...members }));
 }
 
 // "1.25" percent as basis points, by its digits; and back.
@@ -66,17 +88,22 @@ function localTime(time) {
 
 // A price that many basis points higher, or lower, cut to so many digits: for suggestions and estimates.
 function moved(price, bps, count = DIGITS) {
-  const exact = (atoms(price) * BigInt(10_000 + bps)) / 10_000n;
-  const digits = String(exact);
-  const kept = digits.slice(0, count).padEnd(digits.length, "0").padStart(PLACES + 1, "0");
+  const digits = String((atoms(price) * BigInt(10_000 + bps)) / 10_000n);
+  return plain(digits.slice(0, count).padEnd(digits.length, "0"));
+}
+
+// Digits of 10^-18 as a decimal number.
+function plain(digits) {
+  const kept = digits.padStart(PLACES + 1, "0");
   return `${kept.slice(0, -PLACES)}.${kept.slice(-PLACES)}`.replace(/[.]?0+$/, "");
 }
 
 // The price at which an order of this type would be suggested to wait.
 export function suggested(type, name, order, now) {
   if (!FIELDS[name].isPrice) return FIELDS[name].suggested();
-  const bps = TYPES[type].start;
-  return moved(now, isSell(order) ? bps : -bps, FEW);
+  const { exit } = FIELDS[name];
+  const bps = TYPES[exit ?? type].start;
+  return moved(now, isSell(order) === !exit ? bps : -bps, FEW); // an exit swaps the other way
 }
 
 // What an open order waits for, {op, price}: the last that the engine has told, else what its type says.
@@ -101,6 +128,8 @@ export function bound({ op, price }) {
 
 // What the order will wait for, with the price now.
 export function inWords(order, now) {
+  if (order.sniper) return huntInWords(order, order.expireAt && dated(order.expireAt));
+  if (order.schedule) return slicesInWords(order);
   const [base, quote] = order.pair.split("/");
   const unit = `${quote} per ${base}`;
   const waits = awaited(order, now);
@@ -115,6 +144,40 @@ export function inWords(order, now) {
   if (order.type !== "limit") parts.push(order.limitPrice ? `Once triggered it swaps at ${amount(order.limitPrice, 9)} or better, and waits for that if need be.` : "Once triggered it swaps at the best price on offer.");
   parts.push(order.expireAt ? `It waits until ${dated(order.expireAt)}.` : "It waits until it is canceled.");
   return parts.join(" ");
+}
+
+function slicesInWords(order) {
+  const { slices, intervalSeconds, jitterPct } = order.schedule;
+  const part = plain(String(atoms(order.amount) / BigInt(slices)));
+  const parts = [`Swaps ${amount(part)} ${order.tokenIn} now and every ${lasting(intervalSeconds)} after, ${slices} slices in all: the last one in ${lasting(intervalSeconds * (slices - 1))}.`];
+  if (jitterPct) parts.push(`Each but the first is moved at random, by up to ${jitterPct} % of that interval.`);
+  parts.push(order.type === "twap" ? "A slice that does not succeed is caught up by those after it." : "The part of a slice that does not succeed stays unspent.");
+  if (order.limitPrice) parts.push(`A slice waits for ${amount(order.limitPrice, 9)} ${order.pair.split("/")[1]} or better, and is skipped once the next is due.`);
+  if (order.expireAt) parts.push(`What is left at ${dated(order.expireAt)} stays unspent.`);
+  return parts.join(" ");
+}
+
+// "90" seconds as "1 min 30 s".
+export function lasting(seconds) {
+  const units = [[86_400, "d"], [3_600, "h"], [60, "min"], [1, "s"]];
+  const told = [];
+  for (const [size, name] of units) {
+    if (seconds >= size) told.push(`${Math.floor(seconds / size)} ${name}`);
+    seconds %= size;
+  }
+  return told.slice(0, 2).join(" ");
+}
+
+// What becomes of an entry's fill; `exits`: {profit, loss}, each a price or empty.
+export function exitsInWords(entry, exits, now) {
+  const order = { ...entry, side: isSell(entry) ? "buy" : "sell" };
+  const [, quote] = order.pair.split("/");
+  const told = ["profit", "loss"].filter((name) => exits[name]).map((name) => {
+    const op = (name === "profit") === isSell(order) ? "gte" : "lte";
+    const met = isMet({ op, price: exits[name] }, now);
+    return `${name === "profit" ? "takes profit" : "stops"} at ${amount(exits[name], 9)} ${quote} or ${op === "gte" ? "more" : "less"} (${met ? "met already: at once" : percentApart(exits[name], now)})`;
+  });
+  return `Once it is filled, what it gave is swapped back: ${told.join(", or ")}.${told.length > 1 ? " When one of the two swaps, the other is canceled." : ""}`;
 }
 
 export function dated(time) {

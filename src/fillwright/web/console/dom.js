@@ -47,7 +47,12 @@ export function amount(text, digits = 8) {
 }
 
 export function figure(text, unit, digits) {
-  return h("span", { class: "num", title: text && unit ? `${text} ${unit}` : text }, amount(text, digits), unit ? h("small", {}, ` ${unit}`) : null);
+  return h("span", { class: "num", title: text && unit ? `${text} ${unit}` : text }, amount(text, digits), unit ? h("small", {}, ` ${unitName(unit)}`) : null);
+}
+
+// Symbols stay; the mint of a token that has none is shortened, and that of one that is not chosen yet is told so.
+export function unitName(unit) {
+  return unit.replace(/[^\s/]{21,}/g, shortId).replace(/(^|\s)[?](?=$|\s)/g, "$1new token");
 }
 
 // How far `text` is from `base`, signed, in percent with two places, cut towards zero.

@@ -120,8 +120,9 @@ export function isLocked() {
 const ASKED = [
   "id", "orderId", "clientOrderId", "type", "side", "pair", "tokenIn", "tokenOut", "mintIn", "mintOut", "amount", "amountMode",
   "slippageBps", "maxPriceImpactBps", "deadlineMs", "deadlineAt", "routing", "tags", "createdAt",
-  "limitPrice", "trigger", "trail", "timeInForce", "expireAt",
+  "limitPrice", "trigger", "trail", "timeInForce", "expireAt", "schedule", "sniper", "pool", "linkedTo",
 ];
+const RETELLING = new Set(["amended", "trailed", "released", "sniped", "declined"]); // events that change what is asked for
 
 // The newest orders of the account, kept up to date. Events: "orders" (some changed), "frame" (an event of one order),
 // "state" (of the connection), "caught-up" (everything that was missed is known now).
@@ -243,7 +244,7 @@ class Live extends EventTarget {
   _apply(frame) {
     const order = this.orders.get(frame.orderId);
     this.dispatchEvent(new CustomEvent("frame", { detail: frame }));
-    if (!order || frame.cause === "amended" || frame.cause === "trailed") {
+    if (!order || RETELLING.has(frame.cause)) {
       this._unknown.add(frame.orderId);
       this._asking ??= setTimeout(() => this._askForUnknown(), Math.max(TOGETHER_MS, this._askedAt + ASK_EVERY_MS - performance.now()));
     }

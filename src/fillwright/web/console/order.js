@@ -1,16 +1,23 @@
 // One order: what was asked, each step and how long it took, each attempt, the route, the raw events.
 // Decides: how its history is told. Must never: tell a step that was not recorded.
 
-import { bps, clock, copyable, duration, empty, ENDED, facts, figure, h, moment, panel, problemNote, shortId, stamp, statusChip, words } from "./dom.js";
+import { bps, clock, copyable, duration, empty, ENDED, facts, figure, h, moment, panel, problemNote, shortId, stamp, statusChip, unitName, words } from "./dom.js";
 import { call, ifOffered, listen, live, Problem } from "./engine.js";
 import { routePicture } from "./picture.js";
 import { quoteTable } from "./quotes.js";
 import { conditionFacts, resting } from "./resting.js";
-import { cancelOrder, reasonText, wish } from "./ticket.js";
+import { slicePanel } from "./slices.js";
+import { tied, tiedIds, tiedPanel } from "./ties.js";
+import { cancelOrder, got, paid, reasonText, wish } from "./ticket.js";
 
 const SETTLE_MS = 40; // events that come together are read together
 const CAUSES = {
   accepted: "Accepted and stored",
+  slice_landed: "A slice landed",
+  slice_skipped: "A slice was skipped",
+  released: "Its entry is filled: it waits for the market, with what that gave",
+  sniped: "A new pool meets its conditions",
+  declined: "The pool is left alone: it failed the last check",
   armed: "Rests until the market meets its condition",
   trailed: "Best price noted; the trigger follows",
   amended: "Amended",
@@ -37,24 +44,28 @@ export function orderPage(id) {
   let reading = null;
   let timer = 0;
   let isOpen = false;
+  let relatives = new Set(); // ids of the orders that it is tied to
   let waits = null; // the panel of an order that rests, kept with what is being typed into it
 
   async function read() {
     const mine = (reading = {});
     try {
-      const [order, events, attempts, route, explain] = await Promise.all([
+      const [order, events, attempts, route, explain, fills] = await Promise.all([
         call(`/v1/orders/${id}`),
         call(`/v1/orders/${id}/events`),
         call(`/v1/orders/${id}/attempts`),
         call(`/v1/orders/${id}/route`),
         ifOffered(`/v1/orders/${id}/explain`),
+        call(`/v1/orders/${id}/fills`),
       ]);
+      const family = await tied(order);
       if (mine !== reading) return;
       live.take(order);
+      relatives = new Set(tiedIds(order));
       const held = element.contains(document.activeElement) ? document.activeElement.dataset.act : null;
       waits ??= order.status === "open" ? resting(id) : null;
       waits?.show(order, explain);
-      element.replaceChildren(...view(order, events.data, attempts.data, route.route, explain));
+      element.replaceChildren(...view(order, events.data, attempts.data, route.route, explain, fills.data, family));
       if (held) element.querySelector(`[data-act="${held}"]`)?.focus();
     } catch (problem) {
       if (mine !== reading) return;
@@ -65,13 +76,14 @@ export function orderPage(id) {
     }
   }
 
-  function view(order, events, attempts, route, explain) {
+  function view(order, events, attempts, route, explain, fills, family) {
     const raw = h("details", { class: "raw", open: isOpen }, h("summary", { "data-act": "raw" }, `${events.length} events as recorded`), h("pre", { class: "mono", tabindex: 0, "aria-label": "Events as JSON" }, JSON.stringify(events, null, 2)));
     raw.addEventListener("toggle", () => (isOpen = raw.open));
     return [
       heading(order),
       h("div", { class: "order" },
         h("div", { class: "stack" },
+          order.slices ? slicePanel(order, fills) : null,
           panel("Timeline", timeline(events)),
           route ? panel("Route", h("p", { class: "why" }, reasonText(route)), routePicture(route, order.mintIn, order.mintOut)) : null,
           route ? panel("Quotes compared", quoteTable(route, { tokenIn: order.tokenIn, tokenOut: order.tokenOut, exactOut: order.amountMode === "exactOut" })) : null,
@@ -79,8 +91,9 @@ export function orderPage(id) {
         h("div", { class: "stack side" },
           order.status === "open" ? null : outcome(order, route),
           order.status === "open" ? first(panel("What it waits for", waits.element)) : explain && !ENDED.has(order.status) ? panel("What happens next", explained(explain)) : null,
+          family.length ? tiedPanel(family, id, cancelTied) : null,
           panel("Asked for", asked(order)),
-          panel("Attempts", attempts.length ? h("ol", { class: "attempts" }, attempts.map((attempt) => attemptView(attempt, order))) : empty("None yet", order.status === "open" ? "The market has not met its condition." : "No worker has taken it.")))),
+          panel("Attempts", attempts.length ? h("ol", { class: "attempts" }, attempts.map((attempt) => attemptView(attempt, order))) : empty("None yet", order.status === "open" ? "What it waits for has not come." : "No worker has taken it.")))),
     ];
   }
 
@@ -99,12 +112,17 @@ export function orderPage(id) {
       refusal);
   }
 
+  async function cancelTied(other) {
+    await cancelOrder(other);
+    soon();
+  }
+
   function soon() {
     clearTimeout(timer);
     timer = setTimeout(read, SETTLE_MS);
   }
 
-  const unlisten = listen({ frame: ({ detail }) => detail.orderId === id && soon(), "caught-up": soon });
+  const unlisten = listen({ frame: ({ detail }) => (detail.orderId === id || relatives.has(detail.orderId)) && soon(), "caught-up": soon });
   read();
   return {
     title: `Order ${shortId(id)}`,
@@ -140,23 +158,26 @@ function timeline(events) {
 
 function detail(event, next) {
   const notes = [];
-  if (event.cause === "started" || event.cause === "reclaimed") notes.push(`attempt ${event.attempt}`);
+  if (event.cause === "started" || event.cause === "reclaimed") notes.push(...(event.slice ? [`slice ${event.slice} of ${event.slices}`] : []), `attempt ${event.attempt}`);
   if (event.cause === "triggered") notes.push(`at ${event.price}`);
   if (event.status === "open" && event.triggerPrice) notes.push(`waits for ${event.triggerPrice}`);
   if (event.cause === "routed") notes.push(event.reason);
   if (event.cause === "signed") notes.push(shortId(event.txHash));
   if (event.cause === "landed") notes.push(`executed at ${event.executedPrice}`);
+  if (event.cause === "slice_landed") notes.push(`${event.amountIn} for ${event.amountOut}, at ${event.executedPrice} · ${event.leaves} left`);
+  if (event.cause === "sniped" || event.cause === "declined") notes.push(event.pool);
+  if (event.refusals) notes.push(...event.refusals.map((each) => each.detail));
   if (event.error) notes.push(event.error);
   if (event.retryAt && (!next || next.timestamp >= event.retryAt)) notes.push(`again at ${clock(event.retryAt, true)}`);
   return h("span", { class: event.error ? "bad" : "note" }, notes.join(" · "));
 }
 
 function outcome(order, route) {
-  const [base, quote] = [order.pair.split("/")[0], order.pair.split("/")[1]];
+  const [base, quote] = order.pair.split("/");
   const known = facts([
-    ["Paid", order.amountIn && figure(order.amountIn, order.tokenIn, 12)],
-    ["Got", order.amountOut && figure(order.amountOut, order.tokenOut, 12)],
-    ["Executed at", order.executedPrice && figure(order.executedPrice, `${quote} per ${base}`, 9)],
+    ["Paid", paid(order) && figure(paid(order), order.tokenIn, 12)],
+    ["Got", got(order) && figure(got(order), order.tokenOut, 12)],
+    ["Executed at", order.executedPrice && !order.slices && figure(order.executedPrice, `${quote} per ${base}`, 9)],
     ["Quoted at", order.price && figure(order.price, `${quote} per ${base}`, 9)],
     ["At least, enforced", order.minOut && figure(order.minOut, order.tokenOut, 12)],
     ["At most, enforced", order.maxIn && figure(order.maxIn, order.tokenIn, 12)],
@@ -179,7 +200,7 @@ function first(part) {
 function asked(order) {
   return facts([
     ...conditionFacts(order),
-    ["Pair, side", `${order.pair}, ${order.side}`],
+    ["Pair, side", order.pair.startsWith("?") ? undefined : `${unitName(order.pair)}, ${order.side}`],
     [order.amountMode === "exactIn" ? "Pay exactly" : "Get exactly", figure(order.amount, order.amountMode === "exactIn" ? order.tokenIn : order.tokenOut, 12)],
     ["Slippage at most", bps(order.slippageBps)],
     ["Price impact at most", order.maxPriceImpactBps === undefined ? undefined : bps(order.maxPriceImpactBps)],
@@ -196,7 +217,7 @@ function attemptView(attempt, order) {
   const took = attempt.endedAt ? duration(moment(attempt.endedAt) - moment(attempt.startedAt)) : "under way";
   const proof = attempt.proof?.slot ? `slot ${attempt.proof.slot}` : attempt.proof?.height ? `block height ${attempt.proof.height}` : undefined;
   return h("li", {},
-    h("p", { class: "between" }, h("strong", {}, `Attempt ${attempt.attempt}`), h("span", { class: "tag", "data-outcome": attempt.outcome }, attempt.outcome)),
+    h("p", { class: "between" }, h("strong", {}, attempt.slice ? `Slice ${attempt.slice}, attempt ${attempt.attempt}` : `Attempt ${attempt.attempt}`), h("span", { class: "tag", "data-outcome": attempt.outcome }, attempt.outcome)),
     facts([
       ["Took", took],
       ["Venue", attempt.dex],

@@ -4,7 +4,8 @@
 
 import { amount, bps, duration, facts, figure, h, moment, problemNote, say, stamp, svg } from "./dom.js";
 import { call, ifOffered, live, Problem } from "./engine.js";
-import { awaited, dated, FIELDS, FORCES, inputOf, TYPES, typeName } from "./conditions.js";
+import { candidateList, huntFacts } from "./hunt.js";
+import { awaited, dated, FIELDS, FORCES, inputOf, lasting, TYPES, typeName } from "./conditions.js";
 
 const EVERY_MS = 2_000;
 const WIDTH = 320;
@@ -51,6 +52,7 @@ function waiting(order, explain) {
   const name = waits?.price === order.limitPrice ? "limit" : "trigger";
   return [
     h("p", { class: "why" }, explain?.summary ?? "The order rests until the market meets its condition."),
+    order.sniper ? candidateList(explain?.candidates, order) : null,
     far === undefined ? null : h("div", { class: "distance" }, h("span", { class: "eyebrow" }, "The price has yet to move"), h("p", { class: "result num" }, bps(far))),
     waits && now ? pricePicture(name, waits, now, order.trail?.bestPrice) : null,
     facts([
@@ -58,6 +60,7 @@ function waiting(order, explain) {
       ["Best price noted", order.trail?.bestPrice && figure(order.trail.bestPrice, unit, 9)],
       ["Limit, once triggered", order.type !== "limit" && order.limitPrice ? figure(order.limitPrice, unit, 9) : undefined],
       ["Waits until", order.expireAt && stamp(order.expireAt)],
+      ["Next slice", order.nextSliceAt && stamp(order.nextSliceAt)],
       ["Has rested for", duration(Date.now() - moment(order.createdAt))],
     ]),
   ].filter(Boolean);
@@ -120,7 +123,8 @@ function amendForm(id) {
 
   function build(order) {
     const { needs, may } = TYPES[order.type] ?? { needs: [], may: [] };
-    const names = [...needs, ...may, "amount", "slippage", "expire"];
+    const isFill = order.linkedTo?.parent; // then the amount is what its entry gives
+    const names = [...needs, ...may, ...(isFill ? [] : ["amount"]), "slippage", "expire"].filter((name) => FIELDS[name].of);
     const required = new Set([...needs, "amount", "slippage"]);
     fields.replaceChildren(...names.map((name) => inputOf(name, {
       required: required.has(name),
@@ -172,6 +176,8 @@ function amendForm(id) {
     element,
     // An order whose wishes changed under a form that is being filled in is not adopted: the engine will say so.
     show(order) {
+      element.hidden = Boolean(order.schedule); // it has swapped by that already
+      if (element.hidden) return;
       if (base === null) build(order);
       else if (!inputs.some(isTouched) || inputs.every((input) => FIELDS[input.name].of(order) === told.get(input).text)) adopt(order);
     },
@@ -187,6 +193,9 @@ export function conditionFacts(order) {
     ["Limit price", order.limitPrice && figure(order.limitPrice, unit, 9)],
     ["Trigger", order.trigger && h("span", {}, `${order.trigger.op === "gte" ? "at or above" : "at or below"} `, figure(order.trigger.price, unit, 9))],
     ["Trails by", order.trail && bps(order.trail.bps)],
+    ["Slices", order.schedule && `${order.schedule.slices}, one every ${lasting(order.schedule.intervalSeconds)}`],
+    ["Moved at random by", order.schedule?.jitterPct && `up to ${order.schedule.jitterPct} %`],
+    ...huntFacts(order),
     ["Waits", order.expireAt ? `until ${dated(order.expireAt)}` : FORCES[order.timeInForce]],
   ];
 }

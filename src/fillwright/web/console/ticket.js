@@ -2,17 +2,22 @@
 // Decides: when quotes are asked for, and that a repeated press is the same order until it is answered. Must never:
 // send an order that is not what the form shows.
 
-import { bound, awaited, FIELDS as CONDITIONS, FORCES, hundredths, inputOf, inWords, suggested, TYPES, typeName } from "./conditions.js";
-import { amount, bps, copyable, empty, ENDED, facts, figure, h, panel, problemNote, say, shortId, stamp, statusChip, statusName } from "./dom.js";
+import { bound, awaited, exitsInWords, FIELDS as CONDITIONS, FORCES, hundredths, inputOf, inWords, suggested, TYPES, typeName } from "./conditions.js";
+import { amount, bps, copyable, empty, ENDED, facts, figure, h, panel, problemNote, say, shortId, stamp, statusChip, statusName, unitName } from "./dom.js";
 import { call, listen, live, Problem, randomKey } from "./engine.js";
+import { requireOf, safetyBoxes } from "./hunt.js";
 import { routePicture } from "./picture.js";
 import { quoteTable } from "./quotes.js";
+import { sliceMeter } from "./slices.js";
+import { awaitsEntry, role, tiedIds, tiedList } from "./ties.js";
 import { TOKENS } from "./tokens.js";
 
 const TYPING_MS = 250;
 const QUOTES_EVERY_MS = 4_000;
 const AMOUNT = "(0|[1-9][0-9]{0,18})([.][0-9]{1,18})?";
-const FIELDS = { "/tokenIn": "pay", "/tokenOut": "get", "/amount": "amount", "/slippageBps": "slippage", "/maxPriceImpactBps": "impact", "/deadlineMs": "deadline", "/routing/maxLegs": "legs", "/type": "type", "/limitPrice": "limit", "/expireAt": "expire", "/trigger": "trigger", "/trail": "trail", "/timeInForce": "force", "/trigger/price": "trigger", "/trail/bps": "trail" };
+const FIELDS = { "/tokenIn": "pay", "/tokenOut": "get", "/amount": "amount", "/slippageBps": "slippage", "/maxPriceImpactBps": "impact", "/deadlineMs": "deadline", "/routing/maxLegs": "legs", "/type": "type", "/limitPrice": "limit", "/expireAt": "expire", "/trigger": "trigger", "/trail": "trail", "/timeInForce": "force", "/trigger/price": "trigger", "/trail/bps": "trail", "/schedule/slices": "slices", "/schedule/intervalSeconds": "interval", "/schedule/jitterPct": "jitter", "/sniper/mint": "mint", "/sniper/creator": "creator", "/sniper/minLiquidity": "liquidity", "/sniper/maxAgeSeconds": "age", "/sniper/venues": "venue", "/routing/venues": "venue" };
+const CONDITIONAL = Object.keys(CONDITIONS).filter((name) => !["amount", "slippage", "expire"].includes(name)); // fields that not every type has
+const EXITS = ["profit", "loss"];
 const STEPS = ["pending", "routing", "building", "submitted", "confirmed"];
 const PRICES = Object.keys(CONDITIONS).filter((name) => CONDITIONS[name].isPrice);
 const DEFAULTS = { type: "market", force: "gtc", pay: "SOL", get: "USDC", amount: "10", mode: "exactIn", slippage: "1" };
@@ -39,7 +44,7 @@ export function ticket(query) {
   const again = setInterval(() => document.hidden || asking || ask(), QUOTES_EVERY_MS);
 
   async function ask() {
-    const complete = bodyOf(form);
+    const complete = orderOf(form);
     const body = complete ?? swapAlone(form); // the price now is what a condition is chosen by
     if (body === null) {
       quoted = "";
@@ -57,15 +62,17 @@ export function ticket(query) {
       if (mine !== asking) return;
       quotes.replaceChildren(...quoteView(preview));
       if (complete === null && prefill(form, preview)) ask();
-      waits.textContent = complete === null || body.type === "market" ? "" : inWords(preview.order, preview.route.price);
+      waits.textContent = complete === null ? "" : said(form, preview);
       estimate.replaceChildren(...estimated(preview));
       blame(form, []);
       if (quoted !== JSON.stringify(body)) say(`${preview.route.amountIn} ${body.tokenIn} for ${preview.route.amountOut} ${body.tokenOut}, ${preview.route.reason}. ${waits.textContent}`);
       quoted = JSON.stringify(body);
     } catch (problem) {
       if (mine !== asking || !(problem instanceof Problem)) return;
-      quotes.replaceChildren(problemNote(problem));
-      waits.textContent = "";
+      const isHunt = body.sniper && problem.code === "ROUTE_NONE"; // all that can be told of it before there is a pool
+      quotes.replaceChildren(isHunt ? empty("No route yet", "A sniper is routed on the new pool that it chooses. It is held to its slippage there.") : problemNote(problem));
+      if (isHunt && waits.textContent !== inWords(body)) say((waits.textContent = inWords(body)));
+      if (!isHunt) waits.textContent = "";
       estimate.replaceChildren();
       blame(form, problem.errors);
     } finally {
@@ -103,10 +110,11 @@ export function ticket(query) {
     send.disabled = true;
     refusal.replaceChildren();
     try {
-      const order = await call("/v1/orders", { method: "POST", body, idempotencyKey: pressed.key });
+      const told = await call(body.exits ? "/v1/brackets" : "/v1/orders", { method: "POST", body, idempotencyKey: pressed.key });
       pressed = null;
-      followed = order.id;
-      live.take(order);
+      const orders = body.exits ? [told.entry, ...told.exits] : [told];
+      followed = orders[0].id;
+      orders.forEach((order) => live.take(order));
       drawSent();
     } catch (problem) {
       if (!(problem instanceof Problem)) throw problem;
@@ -121,11 +129,14 @@ export function ticket(query) {
   let drawn = "";
   function drawSent() {
     const order = live.orders.get(followed);
-    if (!order || drawn === `${order.id} ${order.seq}`) return;
-    drawn = `${order.id} ${order.seq}`;
+    if (!order) return;
+    const family = tiedIds(order).map((id) => live.orders.get(id)).filter(Boolean);
+    const seen = [order, ...family].map(({ id, seq }) => `${id} ${seq}`).join();
+    if (drawn === seen) return;
+    drawn = seen;
     const held = document.activeElement?.dataset?.act;
     sent.hidden = false;
-    sent.replaceChildren(sentView(order));
+    sent.replaceChildren(sentView(order, family));
     if (held) sent.querySelector(`[data-act="${held}"]`)?.focus();
     say(`Order is ${statusName(order.status)}.`);
   }
@@ -164,9 +175,13 @@ function ticketForm(of) {
     h("fieldset", { class: "segments" }, h("legend", {}, "The amount is what I"), mode("exactIn", "pay"), mode("exactOut", "get")),
     field("Amount", h("input", { name: "amount", class: "big num", value: of.amount, required: true, inputmode: "decimal", pattern: AMOUNT, maxlength: 39, title: "A plain decimal number, such as 12.5" })),
     h("div", { class: "limits conditions" },
-      ...["trigger", "trail", "limit"].map((name) => inputOf(name, { value: of[name] ?? CONDITIONS[name].suggested?.() })),
+      ...CONDITIONAL.filter((name) => !EXITS.includes(name)).map((name) => inputOf(name, { value: of[name] ?? CONDITIONS[name].suggested?.() })),
+      safetyBoxes(),
       field("Waits", h("select", { name: "force" }, Object.entries(FORCES).map(([force, label]) => choice(force, label, of.force)))),
       inputOf("expire", { value: of.expire ?? CONDITIONS.expire.suggested(), required: true })),
+    h("fieldset", { class: "exits" }, h("legend", { class: "unseen" }, "Exits"),
+      h("label", { class: "check" }, h("input", { type: "checkbox", name: "exits", checked: of.exits === "on" }), h("span", {}, "Take profit and stop")),
+      h("div", { class: "limits" }, EXITS.map((name) => inputOf(name, { value: of[name] })))),
     field("Slippage, %", h("input", { name: "slippage", class: "num", value: of.slippage, required: true, inputmode: "decimal", pattern: "[0-9]{1,2}([.][0-9]{1,2})?", maxlength: 5, title: "Percent, at most two decimals" })),
     h("details", {}, h("summary", {}, "Limits"),
       h("div", { class: "limits" },
@@ -180,14 +195,27 @@ function ticketForm(of) {
 
 // Show and ask for the fields that the chosen type needs, and no others.
 function fit(form) {
-  const { type, force, expire } = form.elements;
-  const { needs, may, forces } = TYPES[type.value] ?? TYPES.market;
-  for (const name of ["trigger", "trail", "limit"]) {
+  const { type, force, expire, exits, get, mode, venue } = form.elements;
+  const { needs, may, forces, fixed } = TYPES[type.value] ?? TYPES.market;
+  const isHunt = type.value === "sniper";
+  offer(exits, Boolean(TYPES[type.value]?.exits));
+  for (const name of CONDITIONAL) {
     const input = form.elements[name];
-    input.required = needs.includes(name);
-    offer(input, input.required || may.includes(name));
-    input.placeholder = may.includes(name) ? "none" : "";
+    const isExit = EXITS.includes(name);
+    input.required = needs.includes(name) || (isExit && EXITS.every((each) => !form.elements[each].value));
+    offer(input, isExit ? !exits.disabled && exits.checked : input.required || may.includes(name));
+    input.placeholder = may.includes(name) || isExit ? CONDITIONS[name].blank ?? "none" : "";
   }
+  form.querySelector(".exits").hidden = exits.disabled;
+  for (const radio of mode) radio.disabled = Boolean(fixed); // then it is always the amount that is paid
+  form.querySelector(".segments").hidden = Boolean(fixed);
+  offer(get, !isHunt);
+  form.querySelector(".pair").classList.toggle("alone", isHunt);
+  form.querySelector(".turn").hidden = isHunt;
+  form.querySelector(".safety").hidden = !isHunt;
+  // A sniper's venue is one of its conditions, not one of its limits.
+  const venues = form.querySelector(isHunt ? ".conditions" : "details .limits");
+  if (!venues.contains(venue)) isHunt ? venues.querySelector(".safety").before(venue.closest("label")) : venues.append(venue.closest("label"));
   for (const option of force.options) option.hidden = option.disabled = !forces.includes(option.value);
   if (forces.length && !forces.includes(force.value)) force.value = forces[0];
   offer(force, forces.length > 0);
@@ -203,8 +231,11 @@ function offer(input, isOffered) {
 
 // Suggest the prices that are missing, from the price now. Whether there were any.
 function prefill(form, { order, route }) {
-  const missing = TYPES[form.elements.type.value].needs.filter((name) => !form.elements[name].value && form.elements[name] !== document.activeElement);
-  for (const name of missing) form.elements[name].value = suggested(form.elements.type.value, name, order, route.price);
+  const { exits, type } = form.elements;
+  const needed = [...TYPES[type.value].needs, ...(exits.checked && EXITS.every((name) => !form.elements[name].value) ? EXITS : [])];
+  const missing = needed.filter((name) => !form.elements[name].value && form.elements[name] !== document.activeElement);
+  for (const name of missing) form.elements[name].value = suggested(type.value, name, order, route.price);
+  if (missing.length) fit(form);
   if (missing.length) keepInAddress(form);
   return missing.length > 0;
 }
@@ -215,20 +246,45 @@ function field(label, input) {
 
 // What the form asks for, or null while it is incomplete.
 function bodyOf(form) {
+  const entry = orderOf(form);
+  const { profit, loss } = Object.fromEntries(new FormData(form));
+  if (!entry || !(profit || loss)) return entry;
+  const exit = (type, price) => ({ type, trigger: { price }, slippageBps: entry.slippageBps });
+  return { entry, exits: [...(profit ? [exit("take_profit", profit)] : []), ...(loss ? [exit("stop", loss)] : [])] };
+}
+
+// The order alone, without its exits.
+function orderOf(form) {
   if (!form.checkValidity()) return null;
   const of = Object.fromEntries(new FormData(form));
-  const conditions = Object.keys(CONDITIONS).filter((name) => name !== "amount" && name !== "slippage" && of[name]);
-  return {
-    ...swapOf(of),
-    type: of.type,
-    ...(of.force && { timeInForce: of.force }),
-    ...Object.assign({}, ...conditions.map((name) => CONDITIONS[name].told(of[name]))),
-  };
+  const conditions = [...CONDITIONAL, "expire"].filter((name) => CONDITIONS[name].told && of[name]);
+  const told = conditions.map((name) => CONDITIONS[name].told(of[name]));
+  if (of.type === "sniper") {
+    const require = requireOf(form.querySelector(".safety"));
+    told.push({ sniper: { ...(of.venue && { venues: [of.venue] }), ...(Object.keys(require).length && { require }) } });
+    delete of.venue;
+  }
+  return joined({ ...swapOf(of), type: of.type, ...(of.force && { timeInForce: of.force }) }, ...told);
+}
+
+// Members that several fields share, such as a schedule, are one.
+function joined(first, ...others) {
+  for (const each of others) for (const [name, value] of Object.entries(each)) first[name] = value?.constructor === Object ? { ...first[name], ...value } : value;
+  return first;
+}
+
+// What will happen, in words.
+function said(form, { order, route }) {
+  const { profit, loss } = Object.fromEntries(new FormData(form));
+  const parts = order.type === "market" && !(profit || loss) ? [] : [inWords(order, route.price)];
+  if (profit || loss) parts.push(exitsInWords(order, { profit, loss }, route.price));
+  return parts.join(" ");
 }
 
 // The swap without its condition, where only that is incomplete.
 function swapAlone(form) {
-  const others = [...form.elements].filter((input) => !input.closest(".conditions"));
+  if (form.elements.type.value === "sniper") return null;
+  const others = [...form.elements].filter((input) => !input.closest(".conditions, .exits"));
   return others.every((input) => input.validity?.valid ?? true) ? swapOf(Object.fromEntries(new FormData(form))) : null;
 }
 
@@ -237,9 +293,9 @@ function swapOf(of) {
   return {
     type: "market",
     tokenIn: of.pay.trim(),
-    tokenOut: of.get.trim(),
+    ...(of.get && { tokenOut: of.get.trim() }),
     amount: of.amount,
-    amountMode: of.mode,
+    ...(of.mode && { amountMode: of.mode }),
     slippageBps: hundredths(of.slippage),
     ...(of.impact && { maxPriceImpactBps: hundredths(of.impact) }),
     ...(of.deadline && { deadlineMs: Number(of.deadline) * 1_000 }),
@@ -249,14 +305,16 @@ function swapOf(of) {
 
 // Mark the fields that the engine has refused; the first of them.
 function blame(form, errors) {
-  const wrong = new Set(errors.map((error) => FIELDS[error.pointer]));
-  const inputs = [...form.elements].filter((input) => input.name && input.type !== "radio");
+  const { profit, loss } = form.elements;
+  const exits = [profit, loss].filter((input) => input.value && !input.disabled).map((input) => input.name);
+  const wrong = new Set(errors.map(({ pointer = "" }) => (pointer.startsWith("/exits/") ? exits[pointer.split("/")[2]] : FIELDS[pointer.replace(/^[/]entry/, "")])));
+  const inputs = [...form.elements].filter((input) => input.name && !["radio", "checkbox"].includes(input.type));
   for (const input of inputs) wrong.has(input.name) ? input.setAttribute("aria-invalid", "true") : input.removeAttribute("aria-invalid");
   return inputs.find((input) => wrong.has(input.name) && !input.disabled);
 }
 
 function keepInAddress(form) {
-  const of = new URLSearchParams([...new FormData(form)].filter(([name, value]) => value && DEFAULTS[name] !== value));
+  const of = new URLSearchParams([...new FormData(form)].filter(([name, value]) => name !== "holds" && value && DEFAULTS[name] !== value));
   history.replaceState(null, "", `#/${of.size ? `?${of}` : ""}`);
 }
 
@@ -264,7 +322,8 @@ function keepInAddress(form) {
 
 function estimated({ order, route }) {
   const exactOut = order.amountMode === "exactOut";
-  return [h("span", { class: "note" }, `${order.type === "market" ? "" : "Now "}${exactOut ? "pays about" : "gets about"}`), h("b", {}, exactOut ? figure(route.amountIn, order.tokenIn, 8) : figure(route.amountOut, order.tokenOut, 8))];
+  const when = order.schedule ? "First slice " : order.type === "market" ? "" : "Now ";
+  return [h("span", { class: "note" }, `${when}${exactOut ? "pays about" : "gets about"}`), h("b", {}, exactOut ? figure(route.amountIn, order.tokenIn, 8) : figure(route.amountOut, order.tokenOut, 8))];
 }
 
 function quoteView({ order, route, minOut, maxIn, warnings }) {
@@ -291,25 +350,34 @@ export function reasonText(route) {
   return route.reason.charAt(0).toUpperCase() + route.reason.slice(1);
 }
 
-function sentView(order) {
+function sentView(order, family) {
   const at = STEPS.indexOf(order.status);
   const steps = STEPS.map((step, index) => h("li", { "data-at": index < at || order.status === "confirmed" ? "past" : index === at ? "now" : "ahead", "aria-current": index === at ? "step" : undefined }, step));
   const ended = ENDED.has(order.status);
   const cancel = h("button", { type: "button", class: "quiet", "data-act": "cancel", disabled: order.cancelRequested }, order.cancelRequested ? "Cancel requested" : "Cancel");
   cancel.addEventListener("click", () => cancelOrder(order.id));
-  return panel("Your order",
+  return panel(family.length ? "Your bracket" : "Your order",
     h("p", { class: "between" }, statusChip(order.status), h("span", { class: "note" }, order.attempt > 1 ? `attempt ${order.attempt}` : "")),
+    sliceMeter(order),
     order.status === "open" ? h("p", { class: "note" }, waitsFor(order)) : ended && order.status !== "confirmed" ? null : h("ol", { class: "steps" }, steps),
     order.error ? h("p", { class: "bad" }, order.error) : null,
     facts([
-      ["Paid", order.amountIn && figure(order.amountIn, order.tokenIn)],
-      ["Got", order.amountOut && figure(order.amountOut, order.tokenOut)],
+      ["Paid", paid(order) && figure(paid(order), order.tokenIn)],
+      ["Got", got(order) && figure(got(order), order.tokenOut)],
       ["Signature", order.txHash && copyable(order.txHash, shortId(order.txHash))],
     ]),
+    family.length ? tiedList(family, order.id, cancelOrder) : null,
     h("p", { class: "between" }, h("a", { href: `#/orders/${order.id}`, "data-act": "open" }, "Everything about it"), ended ? null : cancel));
 }
 
+// What the chain has swapped of it, all slices together.
+export const paid = (order) => (order.slices ? order.filledIn !== "0" && order.filledIn : order.amountIn);
+export const got = (order) => (order.slices ? order.filledOut !== "0" && order.filledOut : order.amountOut);
+
 function waitsFor(order) {
+  if (order.sniper) return "It rests until a new pool fits. The order’s page tells why each was left alone.";
+  if (order.slices) return order.limitPrice ? "Between two slices, or until its price is there." : "Between two slices.";
+  if (awaitsEntry(order)) return "It waits until its entry is filled.";
   const price = awaited(order);
   const [base, quote] = order.pair.split("/");
   return price ? `It rests until the price for its size is ${bound(price)} ${quote} per ${base}.` : "It rests, and waits for a first price to trail from.";
@@ -343,6 +411,6 @@ function drawRecent(holder) {
 export function wish(order) {
   const exactIn = order.amountMode === "exactIn";
   return h("span", { class: "wish num", title: `${order.amount} ${exactIn ? order.tokenIn : order.tokenOut}` },
-    exactIn ? h("b", {}, amount(order.amount, 7)) : null, ` ${order.tokenIn} → `, exactIn ? null : h("b", {}, amount(order.amount, 7)), ` ${order.tokenOut}`,
-    order.type === "market" ? null : h("small", {}, ` ${typeName(order.type).toLowerCase()}`));
+    exactIn ? h("b", {}, amount(order.amount, 7)) : null, ` ${order.tokenIn} → `, exactIn ? null : h("b", {}, amount(order.amount, 7)), ` ${unitName(order.tokenOut)}`,
+    order.type === "market" && !order.linkedTo ? null : h("small", {}, ` ${order.linkedTo ? role(order) : typeName(order.type).toLowerCase()}`));
 }
