@@ -14,6 +14,15 @@ AUDIT = """async () => (await axe.run({resultTypes: ["violations"]})).violations
     .filter(each => ["serious", "critical"].includes(each.impact))
     .map(each => `${each.id}: ${each.nodes.map(node => node.html.slice(0, 120)).join(" | ")}`)"""
 
+NEVER = {"type": "take_profit", "trigger": {"price": "0.0001"}}
+SLICED = {**MARKET, "type": "twap", "schedule": {"slices": 20, "intervalSeconds": 3600}}
+HUNTER = {
+    "type": "sniper",
+    "tokenIn": "SOL",
+    "amount": "1",
+    "sniper": {"minLiquidity": "1000000", "require": {"sellable": False}},
+}
+
 
 def pages(server: Server) -> dict[str, str]:
     """Each page's address, and what it shows once it is ready."""
@@ -23,13 +32,21 @@ def pages(server: Server) -> dict[str, str]:
             asked(server, "/v1/orders", body)
         ended(server)
         told = {order["status"]: order["id"] for order in asked(server, "/v1/orders")["data"]}
+    whole = asked(server, "/v1/brackets", {"entry": MARKET, "exits": [NEVER]})
+    sliced, hunter = (asked(server, "/v1/orders", body)["id"] for body in (SLICED, HUNTER))
     resting = told.get("open") or asked(server, "/v1/orders", FAR)["id"]
     return {
         "/#/?amount=1500": ".quotes .picture svg",
         "/#/?type=stop&force=gtd": ".sentence:not(:empty)",
+        "/#/?type=twap&jitter=10": ".sentence:not(:empty)",
+        "/#/?type=sniper": ".sentence:not(:empty)",
+        "/#/?exits=on": ".sentence:not(:empty)",
         "/#/orders": "tbody tr",
         "/#/orders?status=resting": "tbody tr",
         f"/#/orders/{resting}": ".pricing svg",
+        f"/#/orders/{whole['exits'][0]['id']}": ".tied .chip",
+        f"/#/orders/{sliced}": ".slices",
+        f"/#/orders/{hunter}": ".waits p",
         f"/#/orders/{told['confirmed']}": ".picture svg",
         f"/#/orders/{told['failed']}": ".timeline",
         "/#/markets?pay=BONK&get=WBTC&amount=900000000": ".picture svg",

@@ -5,8 +5,8 @@
 import { awaited, bound } from "./conditions.js";
 import { amount, bps, clock, empty, ENDED, h, stamp, STATUSES, statusChip, statusName, unitName, whole } from "./dom.js";
 import { ifOffered, listen, live } from "./engine.js";
-import { sliceMeter } from "./slices.js";
-import { awaitsEntry, tiedIds } from "./ties.js";
+import { sliceMeter, sliceWords } from "./slices.js";
+import { awaitsEntry, gathered, tiedIds } from "./ties.js";
 import { got, wish } from "./ticket.js";
 
 const LOOK_EVERY_MS = 500;
@@ -51,7 +51,7 @@ export function blotter(query) {
   }
 
   function draw() {
-    const found = live.newestFirst().filter((order) => matches(order, filter.q));
+    const found = gathered(live.newestFirst().filter((order) => matches(order, filter.q)));
     const counts = {};
     for (const order of found) counts[order.status] = (counts[order.status] ?? 0) + 1;
     buttons.forEach((button, at) => {
@@ -91,6 +91,7 @@ export function blotter(query) {
     const known = rows.get(order.id);
     if (known && known.seq === order.seq) return known.row;
     const row = known?.row ?? newRow(order.id);
+    if (order.linkedTo) row.dataset.tied = order.linkedTo.parent ? "exit" : "entry";
     row.replaceChildren(...cells(order, far.get(order.id)).map((cell, at) => h("td", { class: classes[at] }, cell)));
     if (known) {
       row.classList.remove("moved");
@@ -189,7 +190,7 @@ function awaitedCell(order) {
 
 function cells(order, look) {
   return [
-    h("a", { href: `#/orders/${order.id}`, tabindex: -1 }, wish(order), order.status === "open" && awaited(order) ? h("small", { class: "narrow" }, ` ${bound(awaited(order))}`) : null),
+    h("a", { href: `#/orders/${order.id}`, tabindex: -1 }, wish(order), order.status === "open" && awaited(order) ? h("small", { class: "narrow" }, ` ${bound(awaited(order))}`) : order.slices ? h("small", { class: "narrow" }, ` ${sliceWords(order)}`) : null),
     statusChip(order.status),
     got(order) ? h("span", { title: got(order) }, amount(got(order)), h("small", {}, ` ${unitName(order.tokenOut)}`)) : "–",
     order.averagePrice ? h("span", { title: `${order.averagePrice} on average` }, amount(order.averagePrice), h("small", {}, ` ${order.pair.split("/")[1]}`)) : order.status === "open" ? awaitedCell(order) : order.executedPrice ? h("span", { title: `${order.executedPrice} (${order.pair})` }, amount(order.executedPrice), h("small", {}, ` ${order.pair.split("/")[1]}`)) : order.price ? h("span", { class: "note", title: `quoted ${order.price}` }, amount(order.price), h("small", {}, ` ${order.pair.split("/")[1]}`)) : "–",

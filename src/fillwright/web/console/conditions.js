@@ -17,8 +17,11 @@ const PLACES = 18;
 const isSell = (order) => order.side === "sell";
 const better = (order) => (isSell(order) ? "gte" : "lte");
 const rests = ["gtc", "gtd"];
+const ONCE = { 1: "second", 60: "minute", 3_600: "hour", 86_400: "day" }; // every …
+const BAND = { limit: "Price at worst" };
 
-// `exits`: whether an entry of this type can have them in the ticket. `fixed`: whether the amount is always what is paid.
+// `choice`: its name in the ticket, where that says more. `labels`: of fields that mean another thing for it. `exits`:
+// whether an entry of this type can have them in the ticket. `fixed`: whether the amount is always what is paid.
 // `isNow`: whether today's quote tells what the chain would enforce. `awaits`: the price it waits for, as far as the order, or else the price now, tells. `start`: where its price is
 // suggested, in basis points better than now.
 export const TYPES = {
@@ -27,9 +30,9 @@ export const TYPES = {
   stop: { name: "Stop", needs: ["trigger"], may: ["limit"], forces: rests, start: -500, awaits: (order) => order.trigger },
   take_profit: { name: "Take profit", needs: ["trigger"], may: ["limit"], forces: rests, start: 500, awaits: (order) => order.trigger },
   trailing_stop: { name: "Trailing stop", needs: ["trail"], may: ["limit"], forces: rests, start: 0, awaits: (order, now) => ({ op: isSell(order) ? "lte" : "gte", price: order.trail.triggerPrice ?? (now && moved(now, isSell(order) ? -order.trail.bps : order.trail.bps)) }) },
-  twap: { name: "TWAP", isNow: true, fixed: true, needs: ["slices", "interval"], may: ["jitter", "limit"], forces: rests, start: 0, awaits: band },
-  dca: { name: "DCA", isNow: true, fixed: true, needs: ["slices", "interval"], may: ["jitter", "limit"], forces: rests, start: 0, awaits: band },
-  sniper: { name: "Sniper", fixed: true, needs: [], may: ["mint", "creator", "liquidity", "age"], forces: rests, start: 0, awaits: () => null },
+  twap: { name: "TWAP", choice: "TWAP, in slices", labels: BAND, isNow: true, fixed: true, needs: ["slices", "interval"], may: ["jitter", "limit"], forces: rests, start: 0, awaits: band },
+  dca: { name: "DCA", choice: "DCA, in equal slices", labels: BAND, isNow: true, fixed: true, needs: ["slices", "interval"], may: ["jitter", "limit"], forces: rests, start: 0, awaits: band },
+  sniper: { name: "Sniper", choice: "Sniper, for a new pool", fixed: true, needs: [], may: ["mint", "creator", "liquidity", "age"], forces: rests, start: 0, awaits: () => null },
 };
 
 // Outside of it a slice waits.
@@ -41,12 +44,12 @@ function band(order) {
 // order. `blank`: what it means that it is empty. `exit`: the type of the exit whose trigger it is.
 export const FIELDS = {
   amount: { label: "Amount", pointer: "/amount", attributes: { ...PRICE, title: "A plain decimal number, such as 12.5" }, told: (text) => ({ amount: text }), of: (order) => order.amount },
-  limit: { label: "Limit price", pointer: "/limitPrice", attributes: PRICE, isPrice: true, told: (text) => ({ limitPrice: text || null }), of: (order) => order.limitPrice ?? "" },
   trigger: { label: "Trigger price", pointer: "/trigger", attributes: PRICE, isPrice: true, told: (text) => ({ trigger: { price: text } }), of: (order) => order.trigger.price },
   trail: { label: "Trail, %", pointer: "/trail", attributes: PERCENT, suggested: () => "5", told: (text) => ({ trail: { bps: hundredths(text) } }), of: (order) => percent(order.trail.bps) },
   slices: { label: "Slices", attributes: whole(1000, "[2-9]|[1-9][0-9]{1,2}|1000"), suggested: () => "10", told: (text) => ({ schedule: { slices: Number(text) } }) },
   interval: { label: "One every, s", attributes: whole(31_622_400, "[1-9][0-9]*"), suggested: () => "60", told: (text) => ({ schedule: { intervalSeconds: Number(text) } }) },
   jitter: { label: "Moved at random by, %", blank: "0", attributes: whole(50, "[0-4]?[0-9]|50"), told: (text) => ({ schedule: { jitterPct: Number(text) } }) },
+  limit: { label: "Limit price", pointer: "/limitPrice", attributes: PRICE, isPrice: true, told: (text) => ({ limitPrice: text || null }), of: (order) => order.limitPrice ?? "" },
   mint: { label: "Token, by its mint", blank: "any new one", attributes: ADDRESS, isLong: true, told: (text) => ({ sniper: { mint: text } }) },
   creator: { label: "Made by", blank: "anybody", attributes: ADDRESS, isLong: true, told: (text) => ({ sniper: { creator: text } }) },
   liquidity: { label: "Liquidity at least", blank: "any", attributes: PRICE, told: (text) => ({ sniper: { minLiquidity: text } }) },
@@ -149,7 +152,7 @@ export function inWords(order, now) {
 function slicesInWords(order) {
   const { slices, intervalSeconds, jitterPct } = order.schedule;
   const part = plain(String(atoms(order.amount) / BigInt(slices)));
-  const parts = [`Swaps ${amount(part)} ${order.tokenIn} now and every ${lasting(intervalSeconds)} after, ${slices} slices in all: the last one in ${lasting(intervalSeconds * (slices - 1))}.`];
+  const parts = [`Swaps ${amount(part)} ${order.tokenIn} now, then every ${ONCE[intervalSeconds] ?? lasting(intervalSeconds)}: ${slices} slices, the last one in ${lasting(intervalSeconds * (slices - 1))}.`];
   if (jitterPct) parts.push(`Each but the first is moved at random, by up to ${jitterPct} % of that interval.`);
   parts.push(order.type === "twap" ? "A slice that does not succeed is caught up by those after it." : "The part of a slice that does not succeed stays unspent.");
   if (order.limitPrice) parts.push(`A slice waits for ${amount(order.limitPrice, 9)} ${order.pair.split("/")[1]} or better, and is skipped once the next is due.`);
@@ -177,7 +180,7 @@ export function exitsInWords(entry, exits, now) {
     const met = isMet({ op, price: exits[name] }, now);
     return `${name === "profit" ? "takes profit" : "stops"} at ${amount(exits[name], 9)} ${quote} or ${op === "gte" ? "more" : "less"} (${met ? "met already: at once" : percentApart(exits[name], now)})`;
   });
-  return `Once it is filled, what it gave is swapped back: ${told.join(", or ")}.${told.length > 1 ? " When one of the two swaps, the other is canceled." : ""}`;
+  return `Once it is filled, the ${entry.tokenOut} that it gave is swapped back to ${entry.tokenIn}: ${told.join(", or ")}.${told.length > 1 ? " When one of the two swaps, the other is canceled." : ""}`;
 }
 
 export function dated(time) {

@@ -2,6 +2,8 @@
 // Decides: how elements are made, and how amounts, times and statuses are worded. Must never: read text as HTML, or
 // turn an amount into a float for anything but a picture.
 
+import { symbolOf } from "./tokens.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 const PLACES = 18;
 const ONE = 10n ** BigInt(PLACES);
@@ -52,7 +54,7 @@ export function figure(text, unit, digits) {
 
 // Symbols stay; the mint of a token that has none is shortened, and that of one that is not chosen yet is told so.
 export function unitName(unit) {
-  return unit.replace(/[^\s/]{21,}/g, shortId).replace(/(^|\s)[?](?=$|\s)/g, "$1new token");
+  return unit.replace(/[^\s/]{21,}/g, symbolOf).replace(/(^|\s)[?](?=$|\s)/g, "$1new token");
 }
 
 // How far `text` is from `base`, signed, in percent with two places, cut towards zero.

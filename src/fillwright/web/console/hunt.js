@@ -67,8 +67,8 @@ export function huntFacts({ sniper, pool, tokenIn }) {
 // The latest pools that it could have taken, judged now.
 export function candidateList(candidates, order) {
   if (!candidates?.length) return empty("No new pool yet", "Each that appears is judged here, with the reasons against it.");
-  return h("ol", { class: "pools", "aria-label": "The latest new pools, judged now" }, candidates.map((pool) => h("li", { "data-bad": pool.refusals.length > 0 },
-    h("p", { class: "between" }, h("strong", { title: pool.mint }, shortId(pool.mint)), h("span", { class: "note" }, stamp(pool.listedAt))),
-    h("p", { class: "note" }, `${pool.venue}${pool.liquidity ? `, ${amount(pool.liquidity, 5)} ${order.tokenIn} in it` : ""}`),
-    pool.refusals.length ? h("ul", { class: "bad" }, pool.refusals.map((each) => h("li", {}, `Left alone: ${each.detail}`))) : h("p", { class: "good" }, "Nothing against it."))));
+  return h("ol", { class: "pools", "aria-label": "The latest new pools, judged now" }, candidates.map((pool) => h("li", {},
+    h("div", {}, h("strong", { class: "mono", title: pool.mint }, shortId(pool.mint)),
+      h("p", { class: "note num" }, pool.venue, pool.liquidity ? `, ${amount(pool.liquidity, 5)} ${order.tokenIn} in it` : "", ", listed ", stamp(pool.listedAt))),
+    pool.refusals.length ? h("div", { class: "bad" }, h("strong", {}, "Left alone"), h("ul", {}, pool.refusals.map((each) => h("li", {}, each.detail)))) : h("strong", { class: "good" }, "Nothing against it"))));
 }

@@ -10,6 +10,8 @@ import { slicePanel } from "./slices.js";
 import { tied, tiedIds, tiedPanel } from "./ties.js";
 import { cancelOrder, got, paid, reasonText, wish } from "./ticket.js";
 
+const EVENTS_SHOWN = 80; // of a long history the latest
+const ATTEMPTS_SHOWN = 12;
 const SETTLE_MS = 40; // events that come together are read together
 const CAUSES = {
   accepted: "Accepted and stored",
@@ -18,7 +20,7 @@ const CAUSES = {
   released: "Its entry is filled: it waits for the market, with what that gave",
   sniped: "A new pool meets its conditions",
   declined: "The pool is left alone: it failed the last check",
-  armed: "Rests until the market meets its condition",
+  armed: "Rests until what it waits for comes",
   trailed: "Best price noted; the trigger follows",
   amended: "Amended",
   triggered: "Triggered by the market",
@@ -83,6 +85,7 @@ export function orderPage(id) {
       heading(order),
       h("div", { class: "order" },
         h("div", { class: "stack" },
+          order.sniper && order.status === "open" ? panel("New pools, judged now", waits.pools) : null,
           order.slices ? slicePanel(order, fills) : null,
           panel("Timeline", timeline(events)),
           route ? panel("Route", h("p", { class: "why" }, reasonText(route)), routePicture(route, order.mintIn, order.mintOut)) : null,
@@ -93,7 +96,7 @@ export function orderPage(id) {
           order.status === "open" ? first(panel("What it waits for", waits.element)) : explain && !ENDED.has(order.status) ? panel("What happens next", explained(explain)) : null,
           family.length ? tiedPanel(family, id, cancelTied) : null,
           panel("Asked for", asked(order)),
-          panel("Attempts", attempts.length ? h("ol", { class: "attempts" }, attempts.map((attempt) => attemptView(attempt, order))) : empty("None yet", order.status === "open" ? "What it waits for has not come." : "No worker has taken it.")))),
+          panel("Attempts", attempts.length ? h("ol", { class: "attempts" }, attempts.slice(-ATTEMPTS_SHOWN).map((attempt) => attemptView(attempt, order))) : empty("None yet", order.status === "open" ? "What it waits for has not come." : "No worker has taken it.")))),
     ];
   }
 
@@ -138,8 +141,9 @@ export function orderPage(id) {
 
 // --- parts ----------------------------------------------------------------------------------------------------------------
 
-function timeline(events) {
-  const first = moment(events[0].timestamp);
+function timeline(all) {
+  const first = moment(all[0].timestamp);
+  const events = all.slice(-EVENTS_SHOWN);
   const last = moment(events.at(-1).timestamp);
   const longest = Math.max(1, ...events.map((event, at) => (at ? event.timestamp - events[at - 1].timestamp : 0)));
   const steps = events.map((event, at) => {
@@ -153,7 +157,8 @@ function timeline(events) {
       h("div", { class: "when num" }, h("time", { datetime: new Date(event.timestamp).toISOString(), title: new Date(event.timestamp).toISOString() }, clock(event.timestamp, true))),
       h("div", { class: "took num" }, ...(took === null ? [] : [`+${duration(took)}`, meter])));
   });
-  return h("div", {}, h("ol", { class: "timeline" }, steps), h("p", { class: "note total" }, `${duration(last - first)} from acceptance to ${ENDED.has(events.at(-1).status) ? "the end" : "the last event"}`));
+  const left = all.length - events.length;
+  return h("div", {}, left ? h("p", { class: "note" }, `${left} earlier events stand among the raw ones.`) : null, h("ol", { class: "timeline" }, steps), h("p", { class: "note total" }, `${duration(last - first)} from acceptance to ${ENDED.has(events.at(-1).status) ? "the end" : "the last event"}`));
 }
 
 function detail(event, next) {

@@ -130,9 +130,10 @@ function fitting(leg, room, withSymbols) {
 }
 
 function pill(drawing, mint, x, y, width = PILL) {
+  const symbol = symbolOf(mint);
   drawing.append(
     svg("rect", { class: "token", x: x - width / 2, y: y - 15, width, height: 30, rx: 15 }),
-    svg("text", { class: "symbol", x, y: y + 4.5, "text-anchor": "middle" }, symbolOf(mint)),
+    svg("text", { class: "symbol", x, y: y + 4.5, "text-anchor": "middle" }, symbol.length > 6 ? `${symbol.slice(0, 4)}…` : symbol),
   );
 }
 

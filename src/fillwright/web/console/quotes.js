@@ -1,6 +1,6 @@
 // The quotes that were compared, best first, beside what the route gives.
 
-import { amount, bps, h, percentApart, atoms, table } from "./dom.js";
+import { amount, bps, h, percentApart, atoms, table, unitName } from "./dom.js";
 import { poolName } from "./picture.js";
 
 // `exactOut`: then less of the input is better.
@@ -12,7 +12,7 @@ export function quoteTable(route, { tokenIn, tokenOut, exactOut }) {
     cells: quote.error ? refused(quote) : offered(quote, route, name, inRoute),
   }));
   const columns = [
-    ["Pool alone", ""], [exactOut ? `Pay, ${token}` : `Get, ${token}`, "end"], ["vs route", "end"],
+    ["Pool alone", ""], [exactOut ? `Pay, ${unitName(token)}` : `Get, ${unitName(token)}`, "end"], ["vs route", "end"],
     ["Impact", "end wide"], ["Fee", "end wide"], ["Answered in", "end wide"],
   ];
   return table("Quotes of single pools, best first", columns, rows);
@@ -30,7 +30,7 @@ function offered(quote, route, name, inRoute) {
     h("span", { title: quote[name] }, amount(quote[name], 9)),
     percentApart(quote[name], route[name]),
     bps(quote.priceImpactBps),
-    h("span", { title: quote.fee }, amount(quote.fee, 4), h("small", {}, ` ${quote.feeToken}`)),
+    h("span", { title: quote.fee }, amount(quote.fee, 4), h("small", {}, ` ${unitName(quote.feeToken)}`)),
     `${quote.latencyMs} ms`,
   ];
 }

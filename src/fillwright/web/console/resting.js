@@ -2,7 +2,7 @@
 // Decides: how the distance is shown, and what an amendment names. Must never: change an order that is not as it was
 // shown: what another has changed meanwhile is shown first.
 
-import { amount, bps, duration, facts, figure, h, moment, problemNote, say, stamp, svg } from "./dom.js";
+import { amount, bps, duration, facts, figure, h, moment, problemNote, say, shortId, stamp, svg } from "./dom.js";
 import { call, ifOffered, live, Problem } from "./engine.js";
 import { candidateList, huntFacts } from "./hunt.js";
 import { awaited, dated, FIELDS, FORCES, inputOf, lasting, TYPES, typeName } from "./conditions.js";
@@ -16,6 +16,7 @@ const PAD = 0.16; // of the width, on either side of what is drawn
 // One panel's content, which stays while the page around it is drawn again: `show` tells it the order as it is now.
 export function resting(id) {
   const holder = h("div", { class: "waits" });
+  const pools = h("div"); // of a sniper: what it has seen
   const amend = amendForm(id);
   const element = h("div", {}, holder, amend.element);
   let order = null;
@@ -26,16 +27,22 @@ export function resting(id) {
     isAsking = true;
     const explain = await ifOffered(`/v1/orders/${id}/explain`);
     isAsking = false;
-    if (order.status === "open" && explain?.status === "open") holder.replaceChildren(...waiting(order, explain));
+    if (order.status === "open" && explain?.status === "open") draw(explain);
+  }
+
+  function draw(explain) {
+    holder.replaceChildren(...waiting(order, explain));
+    if (order.sniper) pools.replaceChildren(candidateList(explain?.candidates, order));
   }
 
   const again = setInterval(look, EVERY_MS);
   return {
     element,
+    pools,
     show(told, explain) {
       order = told;
       if (order.status !== "open") return;
-      holder.replaceChildren(...waiting(order, explain));
+      draw(explain);
       amend.show(order);
     },
     close: () => clearInterval(again),
@@ -51,8 +58,7 @@ function waiting(order, explain) {
   const far = explain?.distanceBps;
   const name = waits?.price === order.limitPrice ? "limit" : "trigger";
   return [
-    h("p", { class: "why" }, explain?.summary ?? "The order rests until the market meets its condition."),
-    order.sniper ? candidateList(explain?.candidates, order) : null,
+    h("p", { class: "why" }, (explain?.summary ?? "The order rests until the market meets its condition.").replace(/[0-9a-f-]{36}/g, shortId)),
     far === undefined ? null : h("div", { class: "distance" }, h("span", { class: "eyebrow" }, "The price has yet to move"), h("p", { class: "result num" }, bps(far))),
     waits && now ? pricePicture(name, waits, now, order.trail?.bestPrice) : null,
     facts([

@@ -8,16 +8,13 @@ const SHOWN = 50; // slices, the latest
 // "3 of 10" with a bar of what is filled; null for an order without a schedule.
 export function sliceMeter(order) {
   if (!order.slices) return null;
+  if (order.status === "confirmed") return h("span", { class: "num" }, sliceWords(order));
   const meter = h("span", { class: "meter", role: "img", "aria-label": `${amount(order.filledIn)} of ${amount(order.amount)} ${order.tokenIn} swapped` }, h("i"));
-  meter.firstChild.style.width = `${filledPercent(order)}%`; // a float, for the picture only
+  meter.firstChild.style.width = `${Math.min(100, (100 * Number(order.filledIn)) / Number(order.amount))}%`; // a float, for the picture only
   return h("span", { class: "slices num" }, h("span", {}, sliceWords(order)), meter);
 }
 
-function filledPercent(order) {
-  return order.status === "confirmed" ? 100 : Math.min(100, (100 * Number(order.filledIn)) / Number(order.amount));
-}
-
-function sliceWords(order) {
+export function sliceWords(order) {
   if (order.status === "confirmed") return `all ${order.slices} slices`;
   if (ENDED.has(order.status)) return `ended at slice ${order.slice} of ${order.slices}`;
   const next = order.status === "open" && order.nextSliceAt;

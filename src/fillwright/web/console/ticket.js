@@ -9,7 +9,7 @@ import { requireOf, safetyBoxes } from "./hunt.js";
 import { routePicture } from "./picture.js";
 import { quoteTable } from "./quotes.js";
 import { sliceMeter } from "./slices.js";
-import { awaitsEntry, role, tiedIds, tiedList } from "./ties.js";
+import { awaitsEntry, gathered, inOrder, role, tiedIds, tiedList } from "./ties.js";
 import { TOKENS } from "./tokens.js";
 
 const TYPING_MS = 250;
@@ -70,7 +70,7 @@ export function ticket(query) {
     } catch (problem) {
       if (mine !== asking || !(problem instanceof Problem)) return;
       const isHunt = body.sniper && problem.code === "ROUTE_NONE"; // all that can be told of it before there is a pool
-      quotes.replaceChildren(isHunt ? empty("No route yet", "A sniper is routed on the new pool that it chooses. It is held to its slippage there.") : problemNote(problem));
+      quotes.replaceChildren(isHunt ? empty("No route yet", "A sniper is routed on the new pool that it chooses, within its slippage.", "Once it rests, its page judges each new pool and says why it is left alone.") : problemNote(problem));
       if (isHunt && waits.textContent !== inWords(body)) say((waits.textContent = inWords(body)));
       if (!isHunt) waits.textContent = "";
       estimate.replaceChildren();
@@ -130,7 +130,7 @@ export function ticket(query) {
   function drawSent() {
     const order = live.orders.get(followed);
     if (!order) return;
-    const family = tiedIds(order).map((id) => live.orders.get(id)).filter(Boolean);
+    const family = inOrder(tiedIds(order).map((id) => live.orders.get(id)).filter(Boolean));
     const seen = [order, ...family].map(({ id, seq }) => `${id} ${seq}`).join();
     if (drawn === seen) return;
     drawn = seen;
@@ -169,7 +169,7 @@ function ticketForm(of) {
   const turn = h("button", { type: "button", class: "turn", "aria-label": "Swap the two tokens", title: "Swap the two tokens" }, "⇄");
   const choice = (value, label, chosen) => h("option", { value, selected: value === chosen }, label);
   const form = h("form", { class: "ticket", autocomplete: "off" },
-    field("Order type", h("select", { name: "type" }, Object.entries(TYPES).map(([type, { name }]) => choice(type, name, of.type)))),
+    field("Order type", h("select", { name: "type" }, Object.entries(TYPES).map(([type, { name, choice: long }]) => choice(type, long ?? name, of.type)))),
     h("datalist", { id: "tokens" }, Object.keys(TOKENS).map((symbol) => h("option", { value: symbol }))),
     h("div", { class: "pair" }, token("Pay", "pay"), turn, token("Get", "get")),
     h("fieldset", { class: "segments" }, h("legend", {}, "The amount is what I"), mode("exactIn", "pay"), mode("exactOut", "get")),
@@ -196,7 +196,7 @@ function ticketForm(of) {
 // Show and ask for the fields that the chosen type needs, and no others.
 function fit(form) {
   const { type, force, expire, exits, get, mode, venue } = form.elements;
-  const { needs, may, forces, fixed } = TYPES[type.value] ?? TYPES.market;
+  const { needs, may, forces, fixed, labels } = TYPES[type.value] ?? TYPES.market;
   const isHunt = type.value === "sniper";
   offer(exits, Boolean(TYPES[type.value]?.exits));
   for (const name of CONDITIONAL) {
@@ -204,6 +204,7 @@ function fit(form) {
     const isExit = EXITS.includes(name);
     input.required = needs.includes(name) || (isExit && EXITS.every((each) => !form.elements[each].value));
     offer(input, isExit ? !exits.disabled && exits.checked : input.required || may.includes(name));
+    input.closest("label").firstChild.textContent = labels?.[name] ?? CONDITIONS[name].label;
     input.placeholder = may.includes(name) || isExit ? CONDITIONS[name].blank ?? "none" : "";
   }
   form.querySelector(".exits").hidden = exits.disabled;
@@ -328,7 +329,7 @@ function estimated({ order, route }) {
 
 function quoteView({ order, route, minOut, maxIn, warnings }) {
   const exactOut = order.amountMode === "exactOut";
-  const [label, result, token] = exactOut ? ["You pay", route.amountIn, order.tokenIn] : ["You get", route.amountOut, order.tokenOut];
+  const [label, result, token] = exactOut ? ["You pay", route.amountIn, order.tokenIn] : [order.schedule ? "The first slice gets" : "You get", route.amountOut, order.tokenOut];
   const [base, quote] = order.pair.split("/");
   return [
     h("div", { class: "headline" },
@@ -398,7 +399,7 @@ export async function cancelOrder(id) {
 }
 
 function drawRecent(holder) {
-  const newest = live.newestFirst().slice(0, 6);
+  const newest = gathered(live.newestFirst()).slice(0, 6);
   if (!newest.length) {
     holder.replaceChildren(empty(live.loaded ? "No orders yet" : "Reading orders", live.loaded ? "Send the first one with the ticket." : "…"));
     return;

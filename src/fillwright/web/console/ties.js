@@ -16,7 +16,13 @@ export function tiedIds(order) {
 
 export async function tied(order) {
   const others = tiedIds(order).map((id) => (id === order.id ? order : live.orders.get(id) ?? ifOffered(`/v1/orders/${id}`)));
-  return (await Promise.all(others)).filter(Boolean);
+  return inOrder((await Promise.all(others)).filter(Boolean));
+}
+
+// The entry first, then what takes a profit.
+export function inOrder(orders) {
+  const rank = ({ linkedTo, type }) => (linkedTo.children?.length ? 0 : type === "take_profit" ? 1 : 2);
+  return orders.sort((a, b) => rank(a) - rank(b) || (a.id < b.id ? -1 : 1));
 }
 
 // What an order is to the others, in a word.
@@ -32,9 +38,18 @@ export function awaitsEntry(order) {
   return order.status === "open" && Boolean(entry) && entry.status !== "confirmed";
 }
 
+// Newest first, but with those that belong together in one place.
+export function gathered(orders) {
+  const groups = new Map();
+  for (const order of orders) {
+    const [first = order.id] = tiedIds(order);
+    groups.set(first, [...(groups.get(first) ?? []), order]);
+  }
+  return [...groups.values()].flatMap((group) => (group.length > 1 ? inOrder(group) : group));
+}
+
 function why(order) {
   if (awaitsEntry(order)) return "waits for its entry";
-  if (order.status === "open") return "rests";
   return order.code === "ORDER_SIBLING_FILLED" ? "the other exit was filled" : order.code === "ORDER_PARENT_UNFILLED" ? "its entry was not filled" : "";
 }
 
@@ -56,5 +71,5 @@ export function tiedPanel(orders, here, cancel) {
   return panel(isBracket ? "Bracket" : "Tied orders",
     h("p", { class: "why" }, isBracket ? `Once the entry is filled its ${orders.length > 2 ? "exits wait" : "exit waits"} for the market, with what that gave.` : "", orders.length > (isBracket ? 2 : 1) ? " Of the two, at most one swaps; the other is then canceled." : ""),
     tiedList(orders, here, cancel),
-    h("p", {}, h("a", { href: `#/orders?q=${first.id}`, "data-act": "group" }, "All of them among the orders")));
+    h("p", { class: "group" }, h("a", { href: `#/orders?q=${first.id}`, "data-act": "group" }, "All of them among the orders")));
 }
