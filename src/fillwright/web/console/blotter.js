@@ -5,8 +5,8 @@
 import { awaited, bound } from "./conditions.js";
 import { amount, bps, clock, empty, ENDED, h, stamp, STATUSES, statusChip, statusName, unitName, whole } from "./dom.js";
 import { ifOffered, listen, live } from "./engine.js";
-import { sliceMeter, sliceWords } from "./slices.js";
-import { awaitsEntry, gathered, tiedIds } from "./ties.js";
+import { sliceMeter } from "./slices.js";
+import { awaitsEntry, gathered, tiedIds, why } from "./ties.js";
 import { got, wish } from "./ticket.js";
 
 const LOOK_EVERY_MS = 500;
@@ -190,11 +190,11 @@ function awaitedCell(order) {
 
 function cells(order, look) {
   return [
-    h("a", { href: `#/orders/${order.id}`, tabindex: -1 }, wish(order), order.status === "open" && awaited(order) ? h("small", { class: "narrow" }, ` ${bound(awaited(order))}`) : order.slices ? h("small", { class: "narrow" }, ` ${sliceWords(order)}`) : null),
+    h("a", { href: `#/orders/${order.id}`, tabindex: -1 }, wish(order), order.status === "open" && awaited(order) ? h("small", { class: "narrow" }, ` ${bound(awaited(order))}`) : order.slices ? h("small", { class: "narrow" }, ` ${order.status === "confirmed" ? order.slices : order.slice}/${order.slices}`) : null),
     statusChip(order.status),
     got(order) ? h("span", { title: got(order) }, amount(got(order)), h("small", {}, ` ${unitName(order.tokenOut)}`)) : "–",
     order.averagePrice ? h("span", { title: `${order.averagePrice} on average` }, amount(order.averagePrice), h("small", {}, ` ${order.pair.split("/")[1]}`)) : order.status === "open" ? awaitedCell(order) : order.executedPrice ? h("span", { title: `${order.executedPrice} (${order.pair})` }, amount(order.executedPrice), h("small", {}, ` ${order.pair.split("/")[1]}`)) : order.price ? h("span", { class: "note", title: `quoted ${order.price}` }, amount(order.price), h("small", {}, ` ${order.pair.split("/")[1]}`)) : "–",
-    order.status === "open" || (order.slices && !ENDED.has(order.status)) ? waitCell(order, look) : order.error && order.status !== "confirmed" ? h("span", { class: "bad", title: order.error }, order.error) : order.slices ? sliceMeter(order) : order.dex ?? "–",
+    order.status === "open" || (order.slices && !ENDED.has(order.status)) ? waitCell(order, look) : why(order) ? h("span", { class: "note", title: order.error }, why(order)) : order.error && order.status !== "confirmed" ? h("span", { class: "bad", title: order.error }, order.error) : order.slices ? sliceMeter(order) : order.dex ?? "–",
     order.attempt ?? "–",
     stamp(order.createdAt),
   ];

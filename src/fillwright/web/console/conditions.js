@@ -171,7 +171,7 @@ export function lasting(seconds) {
   return told.slice(0, 2).join(" ");
 }
 
-// What becomes of an entry's fill; `exits`: {profit, loss}, each a price or empty.
+// What becomes of an entry's fill; `exits`: {profit, loss}, each a price or empty; `now`: the price of swapping back.
 export function exitsInWords(entry, exits, now) {
   const order = { ...entry, side: isSell(entry) ? "buy" : "sell" };
   const [, quote] = order.pair.split("/");
@@ -180,7 +180,7 @@ export function exitsInWords(entry, exits, now) {
     const met = isMet({ op, price: exits[name] }, now);
     return `${name === "profit" ? "takes profit" : "stops"} at ${amount(exits[name], 9)} ${quote} or ${op === "gte" ? "more" : "less"} (${met ? "met already: at once" : percentApart(exits[name], now)})`;
   });
-  return `Once it is filled, the ${entry.tokenOut} that it gave is swapped back to ${entry.tokenIn}: ${told.join(", or ")}.${told.length > 1 ? " When one of the two swaps, the other is canceled." : ""}`;
+  return `Once it is filled, the ${entry.tokenOut} that it gave is swapped back to ${entry.tokenIn}: ${told.join(", or ")}.${told.length > 1 ? " When one of the two swaps, the other is canceled." : ""} The price of swapping back is ${amount(now, 9)} now.`;
 }
 
 export function dated(time) {

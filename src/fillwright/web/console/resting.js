@@ -200,7 +200,7 @@ export function conditionFacts(order) {
     ["Trigger", order.trigger && h("span", {}, `${order.trigger.op === "gte" ? "at or above" : "at or below"} `, figure(order.trigger.price, unit, 9))],
     ["Trails by", order.trail && bps(order.trail.bps)],
     ["Slices", order.schedule && `${order.schedule.slices}, one every ${lasting(order.schedule.intervalSeconds)}`],
-    ["Moved at random by", order.schedule?.jitterPct && `up to ${order.schedule.jitterPct} %`],
+    ["Moved at random by", order.schedule?.jitterPct ? `up to ${order.schedule.jitterPct} %` : undefined],
     ...huntFacts(order),
     ["Waits", order.expireAt ? `until ${dated(order.expireAt)}` : FORCES[order.timeInForce]],
   ];

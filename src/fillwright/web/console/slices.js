@@ -14,7 +14,7 @@ export function sliceMeter(order) {
   return h("span", { class: "slices num" }, h("span", {}, sliceWords(order)), meter);
 }
 
-export function sliceWords(order) {
+function sliceWords(order) {
   if (order.status === "confirmed") return `all ${order.slices} slices`;
   if (ENDED.has(order.status)) return `ended at slice ${order.slice} of ${order.slices}`;
   const next = order.status === "open" && order.nextSliceAt;
@@ -31,6 +31,6 @@ export function slicePanel(order, fills) {
       ["Left", ENDED.has(order.status) && order.leaves === "0" ? undefined : figure(order.leaves, order.tokenIn, 9)],
       ["Average price", order.averagePrice && figure(order.averagePrice, `${quote} per ${base}`, 9)],
     ]),
-    rows.length ? h("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "What each slice swapped" }, table("What each slice swapped, the latest first", [["Slice", ""], ["Paid", "end"], ["Got", "end"], ["Price", "end"], ["At", "end"]], rows)) : null,
+    rows.length ? h("div", { class: "scroll", tabindex: 0, role: "group", "aria-label": "What each slice swapped" }, table("What each slice swapped, the latest first", [["Slice", ""], ["Paid", "end wide"], ["Got", "end"], ["Price", "end"], ["At", "end"]], rows)) : null,
     fills.length > SHOWN ? h("p", { class: "note" }, `The latest ${SHOWN} of ${fills.length}.`) : null);
 }

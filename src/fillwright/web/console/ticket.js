@@ -61,8 +61,10 @@ export function ticket(query) {
       const preview = await call("/v1/orders/preview", { method: "POST", body, signal: mine.signal });
       if (mine !== asking) return;
       quotes.replaceChildren(...quoteView(preview));
-      if (complete === null && prefill(form, preview)) ask();
-      waits.textContent = complete === null ? "" : said(form, preview);
+      const back = form.elements.exits.checked && !form.elements.exits.disabled ? await call("/v1/quotes", { method: "POST", body: wayBack(preview), signal: mine.signal }) : null;
+      if (mine !== asking) return;
+      if (complete === null && prefill(form, preview, back)) ask();
+      waits.textContent = complete === null ? "" : said(form, preview, back);
       estimate.replaceChildren(...estimated(preview));
       blame(form, []);
       if (quoted !== JSON.stringify(body)) say(`${preview.route.amountIn} ${body.tokenIn} for ${preview.route.amountOut} ${body.tokenOut}, ${preview.route.reason}. ${waits.textContent}`);
@@ -231,11 +233,11 @@ function offer(input, isOffered) {
 }
 
 // Suggest the prices that are missing, from the price now. Whether there were any.
-function prefill(form, { order, route }) {
+function prefill(form, { order, route }, back) {
   const { exits, type } = form.elements;
   const needed = [...TYPES[type.value].needs, ...(exits.checked && EXITS.every((name) => !form.elements[name].value) ? EXITS : [])];
   const missing = needed.filter((name) => !form.elements[name].value && form.elements[name] !== document.activeElement);
-  for (const name of missing) form.elements[name].value = suggested(type.value, name, order, route.price);
+  for (const name of missing) form.elements[name].value = suggested(type.value, name, order, CONDITIONS[name].exit ? back.price : route.price);
   if (missing.length) fit(form);
   if (missing.length) keepInAddress(form);
   return missing.length > 0;
@@ -274,11 +276,16 @@ function joined(first, ...others) {
   return first;
 }
 
+// The swap of the exits, as far as the entry's route tells: another price than the entry's decides about them.
+function wayBack({ order, route }) {
+  return { tokenIn: order.tokenOut, tokenOut: order.tokenIn, amount: route.amountOut };
+}
+
 // What will happen, in words.
-function said(form, { order, route }) {
+function said(form, { order, route }, back) {
   const { profit, loss } = Object.fromEntries(new FormData(form));
   const parts = order.type === "market" && !(profit || loss) ? [] : [inWords(order, route.price)];
-  if (profit || loss) parts.push(exitsInWords(order, { profit, loss }, route.price));
+  if (back && (profit || loss)) parts.push(exitsInWords(order, { profit, loss }, back.price));
   return parts.join(" ");
 }
 
@@ -413,5 +420,5 @@ export function wish(order) {
   const exactIn = order.amountMode === "exactIn";
   return h("span", { class: "wish num", title: `${order.amount} ${exactIn ? order.tokenIn : order.tokenOut}` },
     exactIn ? h("b", {}, amount(order.amount, 7)) : null, ` ${order.tokenIn} → `, exactIn ? null : h("b", {}, amount(order.amount, 7)), ` ${unitName(order.tokenOut)}`,
-    order.type === "market" && !order.linkedTo ? null : h("small", {}, ` ${order.linkedTo ? role(order) : typeName(order.type).toLowerCase()}`));
+    order.type === "market" && !order.linkedTo ? null : h("small", {}, ` ${order.linkedTo && order.type === "market" ? role(order) : typeName(order.type).toLowerCase()}`));
 }

@@ -48,7 +48,8 @@ export function gathered(orders) {
   return [...groups.values()].flatMap((group) => (group.length > 1 ? inOrder(group) : group));
 }
 
-function why(order) {
+// Why it waits or ended because of the others; empty where that has other reasons.
+export function why(order) {
   if (awaitsEntry(order)) return "waits for its entry";
   return order.code === "ORDER_SIBLING_FILLED" ? "the other exit was filled" : order.code === "ORDER_PARENT_UNFILLED" ? "its entry was not filled" : "";
 }
