@@ -85,6 +85,8 @@ def translate(body: Members) -> Translated:
     owner = told.get("clientId")
     if owner is not None:
         members["tags"], spelled["tags"] = [f"clientId:{_owner(owner)}"], "clientId"
+    if "side" in told:
+        spelled["amountMode"] = "side"  # a buy is exact out, which slices cannot be
     return Translated(dialect_of(told), members, spelled)
 
 

@@ -94,6 +94,60 @@ def test_what_could_mean_two_things_is_refused_in_the_clients_words(
     run(script())
 
 
+SLICES = {"schedule": {"slices": 2, "intervalSeconds": 3_600}}
+HUNT = {"amount": "0.5", "sniper": {"minLiquidity": "1000000"}}
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "status"),
+    [
+        ({**A, "side": "sell", "type": "TWAP", **SLICES}, "twap", 201),
+        ({**B, "type": "dca", "limitPrice": "1", **SLICES}, "dca", 200),
+        ({**C, "type": "twap", **SLICES}, "twap", 200),
+        ({**D, "orderType": "DCA", **SLICES}, "dca", 201),
+        ({**E, "orderType": "twap", **SLICES}, "twap", 200),
+        ({**HUNT, "type": "sniper", "tokenIn": "SOL", "slippageBps": 300}, "sniper", 200),
+        ({**HUNT, "orderType": "SNIPER", "tokenIn": "SOL", "slippage": 0.03}, "sniper", 201),
+        ({**HUNT, "type": "sniper", "inputToken": "SOL"}, "sniper", 200),
+    ],
+)
+def test_every_dialect_speaks_the_types_that_its_shape_can_express(
+    tmp_path: Path, body: dict[str, Any], kind: str, status: int
+) -> None:
+    async def script() -> None:
+        async with serving(tmp_path) as server:
+            answer = await server.post("/api/orders/execute", body)
+            assert answer.status == status, answer.json
+            order = (await server.get(f"/api/orders/{answer.json['orderId']}")).json
+            assert (order["type"], "schedule" in order, "sniper" in order) == (kind, kind != "sniper", kind == "sniper")
+
+    run(script())
+
+
+@pytest.mark.parametrize(
+    ("body", "pointers"),
+    [
+        ({**A, "type": "twap", **SLICES}, {"/side"}),
+        ({**D, "orderType": "twap"}, {"/schedule"}),
+        ({**A, **HUNT, "type": "sniper"}, {"/pair", "/side", "/tokenIn"}),
+        ({**C, **HUNT, "type": "sniper"}, {"/baseAsset", "/side", "/tokenIn"}),
+        ({**E, **HUNT, "type": "sniper"}, {"/outputToken"}),
+        ({**E, "type": "bracket", "exits": []}, {"/exits"}),
+    ],
+)
+def test_what_a_shape_cannot_express_is_refused_at_its_own_members(
+    tmp_path: Path, body: dict[str, Any], pointers: set[str]
+) -> None:
+    async def script() -> None:
+        async with serving(tmp_path) as server:
+            answer = await server.post("/api/orders/execute", body)
+            assert answer.status == 422, answer.json
+            assert {each["pointer"] for each in answer.json["errors"]} == pointers, answer.json["errors"]
+            assert server.rows() == 0
+
+    run(script())
+
+
 def test_dialects_and_the_canonical_form_mean_one_order(tmp_path: Path) -> None:
     async def script() -> None:
         async with serving(tmp_path) as server:
