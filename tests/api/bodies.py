@@ -1,4 +1,4 @@
-"""Order requests that no server may accept: each is a good request of one dialect with one thing broken.
+"""Requests that no server may accept: each is a good one, for orders or a webhook, with one thing broken.
 
 Decides: what is broken, and how. Must never: make a request that could mean an order, or one that its number and the
 seed do not tell again.
@@ -15,12 +15,24 @@ import msgspec
 
 
 class Target(msgspec.Struct, frozen=True):
-    """An address that takes orders, and a good request for it. `needed`: keys that an order cannot do without."""
+    """An address that takes a body, and a good one for it. `needed`: members that it cannot do without.
+
+    `around`: what stands before and after it, where what is broken is only a part of the body.
+    """
 
     name: str
     path: str
     good: dict[str, Any]
     needed: tuple[str, ...]
+    around: tuple[str, str] = ("", "")
+
+    @property
+    def body(self) -> bytes:
+        return self.with_part(json.dumps(self.good).encode())
+
+    def with_part(self, part: bytes) -> bytes:
+        before, after = self.around
+        return before.encode() + part + after.encode()
 
 
 class Hostile(msgspec.Struct, frozen=True):
@@ -34,11 +46,17 @@ class Hostile(msgspec.Struct, frozen=True):
 
 _CANONICAL: Final = {"tokenIn": "SOL", "tokenOut": "USDC", "amount": "1.5", "slippageBps": 100, "tags": ["a"]}
 _SWAP: Final = ("tokenIn", "tokenOut", "amount")
+_EXIT: Final = {"type": "stop", "trigger": {"price": "1"}, "slippageBps": 100}
+_HOOK: Final = {"url": "https://hooks.example.com/in", "events": ["confirmed"], "description": "mine"}
 TARGETS: Final = (
     Target("canonical", "/v1/orders", _CANONICAL, _SWAP),
     Target("preview", "/v1/orders/preview", _CANONICAL, _SWAP),
     Target("quote", "/v1/quotes", _CANONICAL, _SWAP),
     Target("switch", "/v1/cancel-after", {"timeoutSeconds": 5}, ("timeoutSeconds",)),
+    Target("bracket", "/v1/brackets", {"entry": _CANONICAL, "exits": [_EXIT]}, ("entry", "exits")),
+    Target("entry", "/v1/brackets", _CANONICAL, _SWAP, ('{"entry":', f',"exits":[{json.dumps(_EXIT)}]}}')),
+    Target("exit", "/v1/brackets", _EXIT, ("type", "trigger"), (f'{{"entry":{json.dumps(_CANONICAL)},"exits":[', "]}")),
+    Target("webhook", "/v1/webhooks", _HOOK, ("url",)),
     Target(
         "A",
         "/api/orders/execute",
@@ -84,7 +102,7 @@ def hostile(number: int, seed: int) -> Hostile:
 
 def good(target: Target) -> bytes:
     """The request with nothing broken: what a search for rows must find."""
-    return request(target.path, json.dumps(target.good).encode())
+    return request(target.path, target.body)
 
 
 def request(path: str, body: bytes, *headers: str, kind: str | None = _JSON, length: int | str | None = None) -> bytes:
@@ -287,7 +305,7 @@ def _media(target: Target, chance: Chance) -> bytes:
         "application/jsonp", "application/problem+json", "application/json; charset=latin-1", "*/*", "application/*",
         "application/json, text/plain", "application/msgpack", "a" * 4_000, "application/json; charset=utf-16",
     ]  # fmt: skip
-    return request(target.path, _text(target).encode(), kind=chance.choice(kinds))
+    return request(target.path, target.body, kind=chance.choice(kinds))
 
 
 _PRESSED: Final = {
@@ -303,7 +321,7 @@ def _encoded(target: Target, chance: Chance) -> bytes:
     coding = chance.choice(
         ["gzip", "deflate", "x-gzip", "br", "zstd", "identity", "compress", "gzip, gzip", "nonsense", ""]
     )
-    body = chance.choice([_PRESSED.get(coding, _text(target).encode()), _text(target).encode()])
+    body = chance.choice([_PRESSED.get(coding, target.body), target.body])
     return request(target.path, body, f"Content-Encoding: {coding}")
 
 
@@ -325,25 +343,25 @@ def _refused_header(target: Target, chance: Chance) -> bytes:
             *("X-Bad: a\x00b", "X-Bad\x00: a", "X Bad: a", "X-Bad: a\rb", ": a", "nothing", "\x01: a", " folded: a"),
         ]
     )
-    if "Idempotency-Key" in header and target.path not in ("/v1/orders", "/api/orders/execute"):
+    if "Idempotency-Key" in header and target.path not in ("/v1/orders", "/v1/brackets", "/api/orders/execute"):
         header = "Content-Encoding: gzip"
-    return request(target.path, _text(target).encode(), header)
+    return request(target.path, target.body, header)
 
 
 def _refused_host(target: Target, chance: Chance) -> bytes:
     host = chance.choice(["evil.example", "localhost.evil.example", "10.0.0.1:3000", "[::1", "a" * 3_000, "\xff", "*"])
-    return request(target.path, _text(target).encode()).replace(b"Host: localhost", b"Host: " + host.encode("latin-1"))
+    return request(target.path, target.body).replace(b"Host: localhost", b"Host: " + host.encode("latin-1"))
 
 
 def _length(target: Target, chance: Chance) -> bytes:
     """A body that is not what its head announces."""
-    body = _text(target).encode()
+    body = target.body
     wrong: list[int | str] = [len(body) + 7, len(body) - 1, -5, "abc", "1e2", "+5", 2**63, "0x10", "5, 6", BODY_MAX + 1]
     return request(target.path, body, length=chance.choice(wrong))
 
 
 def _chunks(target: Target, chance: Chance) -> bytes:
-    body = _text(target).encode()
+    body = target.body
     size = f"{len(body):x}".encode()
     wrong = chance.choice(
         [
@@ -372,17 +390,17 @@ def _head(target: Target, chance: Chance) -> bytes:
             b"GET ../../etc/passwd HTTP/1.1", f"PO\x00ST {target.path} HTTP/1.1".encode(),
         ]
     )  # fmt: skip
-    _, rest = request(target.path, _text(target).encode()).split(b"\r\n", 1)
+    _, rest = request(target.path, target.body).split(b"\r\n", 1)
     return line + b"\r\n" + chance.choice([rest, rest[: chance.randrange(20)], b"\r\n"])
 
 
 def _other_method(target: Target, chance: Chance) -> bytes:
     method = chance.choice(["PUT", "PATCH", "TRACE", "PROPFIND", "CONNECT", "post", "X"]).encode()
-    return request(target.path, _text(target).encode()).replace(b"POST", method, 1)
+    return request(target.path, target.body).replace(b"POST", method, 1)
 
 
 def _as_body(text: Text) -> Break:
-    return lambda target, chance: request(target.path, text(target, chance))
+    return lambda target, chance: request(target.path, target.with_part(text(target, chance)))
 
 
 _TEXTS: Final[tuple[tuple[str, Text], ...]] = (
