@@ -6,6 +6,7 @@ another name: that would be another order.
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,6 +17,10 @@ import aiohttp
 from tests.chaos.memory import Memory, Wish
 
 _PAIRS: Final = (("SOL", "USDC", 0.001), ("USDC", "SOL", 0.2), ("SOL", "USDT", 0.001), ("SOL", "BONK", 0.001))
+_LOW: Final = "0.0000001"
+_HIGH: Final = "100000"
+"""Prices that the market never leaves upwards, and never reaches."""
+_WAIT_S: Final = 20.0
 _PATIENCE: Final = aiohttp.ClientTimeout(total=5)
 _PAUSE_S: Final = (0.05, 0.3)
 _UNDER_WAY_MAX: Final = 600
@@ -49,6 +54,10 @@ class Chances:
     malformed: float = 0.04
     tight: float = 0.04
     """Slippage so small that the chain may refuse."""
+    limit: float = 0.06
+    sliced: float = 0.04
+    bracket: float = 0.04
+    """Kinds of orders; what is left are market orders."""
 
 
 @dataclass
@@ -104,14 +113,39 @@ class Clients:
         client_order_id = f"order-{number}" if kind > 0.6 else None
         if client_order_id is not None:
             body["clientOrderId"] = client_order_id
-        return Wish(number, body, key, client_order_id)
+        return Wish(number, self._of_some_kind(body), key, client_order_id)
+
+    def _of_some_kind(self, body: dict[str, object]) -> dict[str, object]:
+        """At once, or an order that waits: for its price, its slices, or its entry; none of them for ever."""
+        chances, kind = self.chances, self.dice.random()
+        if kind < chances.limit:
+            if body["tokenIn"] == "USDC":  # a buy's worst price is a high one
+                met, never = _HIGH, _LOW
+            else:
+                met, never = _LOW, _HIGH
+            price = met if self._comes(0.7) else never
+            return {**body, "type": "limit", "limitPrice": price, "expireAt": self._soon()}
+        if kind < chances.limit + chances.sliced:
+            schedule = {"slices": self.dice.randint(2, 4), "intervalSeconds": 1, "jitterPct": 20}
+            return {**body, "type": self.dice.choice(["twap", "dca"]), "schedule": schedule}
+        if kind < chances.limit + chances.sliced + chances.bracket:
+            entry = {**body, "tokenIn": "USDC", "tokenOut": "SOL", "amount": "0.2"}
+            until = self._soon()
+            profit = {"type": "take_profit", "trigger": {"price": _LOW}, "slippageBps": 500, "expireAt": until}
+            stop = {"type": "stop", "trigger": {"price": _LOW}, "slippageBps": 500, "expireAt": until}
+            return {"entry": entry, "exits": [profit, stop]}
+        return body
+
+    def _soon(self) -> int:
+        return int((time.time() + _WAIT_S) * 1_000)
 
     # --- a wish's life ------------------------------------------------------------------------------------
 
     async def _live(self, session: aiohttp.ClientSession, wish: Wish) -> None:
         order_id = await self._place(session, wish)
         if self._comes(self.chances.follow):
-            self.placed.put_nowait(order_id)
+            for each in (order_id, *self.memory.exits[wish.number]):
+                self.placed.put_nowait(each)
         if self._comes(self.chances.cancel):
             await asyncio.sleep(self.dice.uniform(0, 0.2))
             await self._cancel(session, order_id)
@@ -126,10 +160,11 @@ class Clients:
     async def _place(self, session: aiohttp.ClientSession, wish: Wish) -> str:
         headers = {} if wish.key is None else {"Idempotency-Key": wish.key}
         while True:
-            status, told = await self._ask(session, "POST", "/v1/orders", json=wish.body, headers=headers)
+            status, told = await self._ask(session, "POST", wish.path, json=wish.body, headers=headers)
             if status in (200, 201):
-                self.memory.acknowledge(wish, told["id"])
-                return str(told["id"])
+                first, exits = told.get("entry", told), tuple(each["id"] for each in told.get("exits", ()))
+                self.memory.acknowledge(wish, first["id"], exits)
+                return str(first["id"])
             if status != AWAY:
                 self.memory.findings.violate("I7", f"wish {wish.number} was answered {status}: {told}")
                 await asyncio.sleep(1)
@@ -153,9 +188,11 @@ class Clients:
     async def _misuse(self, session: aiohttp.ClientSession, wish: Wish) -> None:
         """Another request under a used name: never an order."""
         headers = {} if wish.key is None else {"Idempotency-Key": wish.key}
-        other = {**wish.body, "amount": "0.5"}
+        entry = wish.body.get("entry")
+        other = {**wish.body, "entry": {**entry, "amount": "0.5"}} if isinstance(entry, dict) else None
+        other = other or {**wish.body, "amount": "0.5"}
         while True:
-            status, told = await self._ask(session, "POST", "/v1/orders", json=other, headers=headers)
+            status, told = await self._ask(session, "POST", wish.path, json=other, headers=headers)
             if status in (409, 422):
                 return
             if status != AWAY:

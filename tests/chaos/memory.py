@@ -36,6 +36,10 @@ class Wish:
     key: str | None
     client_order_id: str | None
 
+    @property
+    def path(self) -> str:
+        return "/v1/brackets" if "exits" in self.body else "/v1/orders"
+
 
 @dataclass
 class Memory:
@@ -44,18 +48,22 @@ class Memory:
     findings: Findings = field(default_factory=Findings)
     asked: list[Wish] = field(default_factory=list)
     acknowledged: dict[int, str] = field(default_factory=dict)
-    """By the wish's number: the order."""
+    """By the wish's number: the order, or the entry of a bracket."""
+    exits: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """By the wish's number: those of a bracket."""
     canceled: set[str] = field(default_factory=set)
     """Orders of which a client was told that they are canceled."""
     frames: dict[str, dict[int, tuple[str, str]]] = field(default_factory=dict)
     followed: dict[str, int] = field(default_factory=dict)
     """The last seq that a follower of one order had when it saw the end."""
 
-    def acknowledge(self, wish: Wish, order_id: str) -> None:
-        """Every answer to one wish must name one order."""
+    def acknowledge(self, wish: Wish, order_id: str, exits: tuple[str, ...] = ()) -> None:
+        """Every answer to one wish must name one order, or one bracket."""
         known = self.acknowledged.setdefault(wish.number, order_id)
         if known != order_id:
             self.findings.violate("I7", f"wish {wish.number} was acknowledged as {known} and as {order_id}")
+        if self.exits.setdefault(wish.number, exits) != exits:
+            self.findings.violate("I7", f"wish {wish.number} has the exits {self.exits[wish.number]} and {exits}")
 
     def saw(self, order_id: str, seq: int, status: str, cause: str) -> None:
         """Every telling of one event must be the same."""

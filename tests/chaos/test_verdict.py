@@ -17,7 +17,9 @@ import pytest
 
 from fillwright.app import open_engine
 from fillwright.config import Config, Secret
-from fillwright.engine import Submission
+from fillwright.engine import BracketAsked, Engine, Submission
+from fillwright.units import OrderId
+from fillwright.wire.brackets import parse_bracket
 from fillwright.wire.reading import read_object
 from fillwright.wire.requests import fingerprint, parse_order
 from tests.chaos.campaign import recovered
@@ -28,6 +30,14 @@ from tests.servers.postgres import PostgresServer
 
 ORDERS: Final = 4
 BODY: Final = b'{"tokenIn":"SOL","tokenOut":"USDC","amount":"0.01","slippageBps":500,"clientOrderId":"order-%d"}'
+SLICED: Final = (
+    b'{"type":"twap","tokenIn":"SOL","tokenOut":"USDC","amount":"0.01","slippageBps":500,"clientOrderId":"sliced",'
+    b'"schedule":{"slices":2,"intervalSeconds":1}}'
+)
+BRACKET: Final = (
+    b'{"entry":{"tokenIn":"USDC","tokenOut":"SOL","amount":"1","slippageBps":500},"exits":['
+    b'{"type":"take_profit","trigger":{"price":"0.001"},"slippageBps":500},{"type":"stop","trigger":{"price":"0.001"}}]}'
+)
 
 
 @dataclass(frozen=True)
@@ -43,14 +53,32 @@ class Run:
     def first(self) -> str:
         return self.memory.acknowledged[0]
 
+    @property
+    def sliced(self) -> str:
+        return self.memory.acknowledged[ORDERS]
+
+    @property
+    def entry(self) -> str:
+        return self.memory.acknowledged[ORDERS + 1]
+
+    @property
+    def profit(self) -> str:
+        """The exit that was filled."""
+        return self.memory.exits[ORDERS + 1][0]
+
+    @property
+    def stop(self) -> str:
+        """The one that was canceled for it."""
+        return self.memory.exits[ORDERS + 1][1]
+
 
 async def _run(database: str, folder: Path) -> Memory:
     memory = Memory()
     config = Config(database=Secret(database), data=folder, sim="instant")
     async with open_engine(config) as running:
         engine = running.engine
-        for number in range(ORDERS):
-            asked = parse_order(read_object(BODY % number), engine.tokens, engine.venues)
+        for number, body in enumerate([*(BODY % number for number in range(ORDERS)), SLICED]):
+            asked = parse_order(read_object(body), engine.tokens, engine.venues)
             key = f"key-{number}"
             stored = await engine.submit(
                 Submission(
@@ -61,15 +89,34 @@ async def _run(database: str, folder: Path) -> Memory:
                     idempotency_key=key,
                 )
             )
-            order_id = stored.order.id
             memory.asked.append(Wish(number, {}, key, asked.client_order_id))
-            memory.acknowledge(memory.asked[-1], order_id)
-            async for news in engine.watch("default", order_id):
-                memory.followed[order_id] = news.seq
-            for recorded in await engine.history("default", order_id):
-                cause = str(recorded.event.__struct_config__.tag)
-                memory.saw(order_id, recorded.order.seq, recorded.order.status, cause)
+            memory.acknowledge(memory.asked[-1], stored.order.id)
+            await _follow(engine, memory, stored.order.id)
+        wish = parse_bracket(read_object(BRACKET), engine.tokens, engine.venues)
+        bracket = await engine.submit_bracket(
+            BracketAsked(
+                account="default",
+                entry=wish.entry,
+                exits=wish.exits,
+                fingerprint=b"whole",
+                client_order_id=None,
+                idempotency_key="whole",
+            )
+        )
+        entry_id, *exit_ids = [order.id for order in bracket.orders]
+        memory.asked.append(Wish(ORDERS + 1, {"exits": []}, "whole", None))
+        memory.acknowledge(memory.asked[-1], entry_id, tuple(exit_ids))
+        for order_id in (entry_id, *exit_ids):
+            await _follow(engine, memory, order_id)
     return memory
+
+
+async def _follow(engine: Engine, memory: Memory, order_id: OrderId) -> None:
+    async for news in engine.watch("default", order_id):
+        memory.followed[order_id] = news.seq
+    for recorded in await engine.history("default", order_id):
+        cause = str(recorded.event.__struct_config__.tag)
+        memory.saw(order_id, recorded.order.seq, recorded.order.status, cause)
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +136,7 @@ def verdict(honest: Run, doctor: Doctor, tmp_path: Path, memory: Memory | None =
     shutil.copy(honest.ledger, ledger)
     judged = Memory() if memory is None else memory
     judged.asked, judged.acknowledged = judged.asked or honest.memory.asked, dict(honest.memory.acknowledged)
+    judged.exits = dict(honest.memory.exits)
     judged.frames = {order_id: dict(frames) for order_id, frames in honest.memory.frames.items()}
     judged.followed = {**honest.memory.followed, **judged.followed}
 
@@ -109,9 +157,9 @@ def verdict(honest: Run, doctor: Doctor, tmp_path: Path, memory: Memory | None =
 async def nothing(_: object, __: object, ___: object) -> None: ...
 
 
-def in_database(sql: str) -> Doctor:
-    """$1 is the first order's id."""
-    return lambda connection, _, run: connection.fetch(sql, run.first)
+def in_database(sql: str, order: str = "first") -> Doctor:
+    """$1 is the order's id."""
+    return lambda connection, _, run: connection.fetch(sql, getattr(run, order))
 
 
 async def two_of_one_name(connection: asyncpg.Connection, _: object, run: Run) -> None:
@@ -125,9 +173,9 @@ async def two_of_one_name(connection: asyncpg.Connection, _: object, run: Run) -
         await connection.execute(change, run.first)
 
 
-def in_ledger(sql: str) -> Doctor:
+def in_ledger(sql: str, order: str = "first") -> Doctor:
     async def doctor(_: object, file: sqlite3.Connection, run: Run) -> None:
-        assert file.execute(sql, {"id": run.first}).rowcount == 1
+        assert file.execute(sql, {"id": getattr(run, order), "other": run.stop}).rowcount == 1
 
     return doctor
 
@@ -140,6 +188,8 @@ COPY: Final = (
     "INSERT INTO ledger (signature, order_id, attempt, slot, amount_in, amount_out, limit_atoms, problem)"
     " SELECT {}, {}, attempt + 1, slot, amount_in, amount_out, limit_atoms, problem FROM ledger WHERE order_id = :id"
 )
+
+LATEST: Final = "(SELECT signature FROM ledger WHERE order_id = :id ORDER BY slot DESC LIMIT 1)"
 
 DOCTORED: Final[dict[str, tuple[Doctor, str]]] = {
     "an order is gone": (in_database("DELETE FROM orders WHERE id = $1"), "I1"),
@@ -203,6 +253,32 @@ DOCTORED: Final[dict[str, tuple[Doctor, str]]] = {
     "a key that names no order": (in_database("DELETE FROM idempotency_keys WHERE order_id = $1"), "I7"),
     "canceled, and in the ledger": (in_database(CONFIRMED_AS.format("canceled")), "I8"),
     "failed, and in the ledger": (in_database(CONFIRMED_AS.format("failed")), "I8"),
+    "a slice settled once more than was asked for": (
+        in_ledger(COPY.format("'again'", "order_id") + " LIMIT 1", "sliced"),
+        "I2",
+    ),
+    "a slice that was settled and is not counted": (
+        in_ledger("UPDATE ledger SET signature = 'other' WHERE signature = " + LATEST, "sliced"),
+        "I8",
+    ),
+    "a slice that is counted and was not settled": (
+        in_ledger("DELETE FROM ledger WHERE signature = " + LATEST, "sliced"),
+        "I5",
+    ),
+    "slices that add up to something else": (
+        in_database("UPDATE orders SET filled_out = filled_out + 1 WHERE id = $1", "sliced"),
+        "I5",
+    ),
+    "both exits of an entry settled": (in_ledger(COPY.format("'again'", ":other"), "profit"), "OCO"),
+    "an exit canceled for a fill that nobody has": (
+        in_ledger("DELETE FROM ledger WHERE order_id = :id", "profit"),
+        "OCO",
+    ),
+    "an exit of another amount than its entry gave": (
+        in_database("UPDATE orders SET filled_in = filled_in - 1 WHERE id = $1", "profit"),
+        "OTO",
+    ),
+    "an exit whose entry is gone": (in_database("DELETE FROM orders WHERE id = $1", "entry"), "OTO"),
     "a frame that was never committed": (
         in_database("UPDATE order_events SET event = 'reclaimed' WHERE order_id = $1 AND seq = 2"),
         "I9",

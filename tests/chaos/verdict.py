@@ -6,7 +6,7 @@ Decides: what must be true of a finished campaign, from these three witnesses al
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -17,22 +17,25 @@ import asyncpg
 
 from fillwright.adapters.postgres.link import connect
 from fillwright.adapters.postgres.rows import ORDER, order_of, stamped_of
+from fillwright.errors import Code
 from fillwright.order import (
     Fill,
     IllegalTransition,
+    Landed,
     Lapsed,
     Order,
     Reclaimed,
     Recorded,
     Reverted,
     Signed,
+    SliceLanded,
     Stamped,
     Status,
     replay,
 )
 from fillwright.units import Atoms, Signature
 from tests.chaos.memory import Findings, Memory
-from tests.simulation.rules import limit_of, tx_of, within
+from tests.simulation.rules import limit_of, part_of, tx_of, within
 
 _AT_ONCE: Final = 1_000
 _ORDERS: Final = f"SELECT {ORDER} FROM orders o WHERE o.id > $1 ORDER BY o.id LIMIT {_AT_ONCE}"
@@ -45,7 +48,7 @@ _STRAYS: Final = (
 )
 _KEYS: Final = "SELECT key, order_id FROM idempotency_keys"
 _LEDGER: Final = "SELECT order_id, signature, slot, amount_in, amount_out, limit_atoms, problem IS NULL FROM ledger"
-_OPEN: Final = "SELECT count(*) FROM orders WHERE due_at IS NOT NULL"
+_OPEN: Final = "SELECT count(*) FROM orders WHERE due_at IS NOT NULL OR status = 'open'"
 
 
 class Line(NamedTuple):
@@ -81,6 +84,7 @@ class Totals:
     events: Counter[str] = field(default_factory=Counter)
     landed_at_s: list[float] = field(default_factory=list)
     """Of each landing, by the worker's clock, which is this machine's; sorted."""
+    types: Counter[str] = field(default_factory=Counter)
     taken_over: int = 0
     """Orders that a worker took from another one."""
 
@@ -89,11 +93,14 @@ async def judge(memory: Memory, database: str, ledger: Path) -> Totals:
     findings, totals = memory.findings, Totals()
     lines = _lines(ledger)
     stored: dict[str, str | None] = {}
+    tied: dict[str, Order] = {}
     connection = await connect(database)
     try:
         async for story in _stories(connection):
             order = story.order
             stored[order.id] = order.client_order_id
+            if order.intent.link is not None:
+                tied[order.id] = order
             _judge_story(findings, story, lines.get(order.id, []), totals)
             _judge_memory(memory, story)
         for (stray,) in await connection.fetch(_STRAYS):
@@ -103,6 +110,9 @@ async def judge(memory: Memory, database: str, ledger: Path) -> Totals:
         await connection.close()
     for order_id in lines.keys() - stored.keys():
         findings.violate("I2", f"{order_id} is in the ledger and not stored")
+    swapped = {order_id for order_id, each in lines.items() if any(line.swapped for line in each)}
+    for order in tied.values():
+        _judge_ties(findings, order, tied, swapped)
     _judge_names(memory, stored, keys)
     totals.landed_at_s.sort()
     return totals
@@ -151,27 +161,80 @@ async def _stories(connection: "asyncpg.Connection[asyncpg.Record]") -> AsyncIte
 def _judge_story(findings: Findings, story: Story, lines: Sequence[Line], totals: Totals) -> None:
     order = story.order
     totals.statuses[str(order.status)] += 1
+    totals.types[str(order.intent.type) if order.intent.link is None else "tied"] += 1
     swaps = [line for line in lines if line.swapped]
     if not order.is_terminal:
         findings.violate("I1", f"{order.id} is still {order.status}")
-    if len(swaps) > 1:
-        findings.violate("I2", f"{order.id} was settled {len(swaps)} times")
     if order.status is Status.CONFIRMED and not swaps:
         findings.violate("I5", f"{order.id} is confirmed and not in the ledger")
-    if order.status is not Status.CONFIRMED and swaps:
-        findings.violate("I8", f"{order.id} is {order.status}, and was settled: {swaps[0]}")
-    if (order.status is Status.CONFIRMED) != (order.fill is not None):
-        findings.violate("I5", f"{order.id} is {order.status} with the fill {order.fill}")
     states = _replayed(findings, story)
     _judge_signatures(findings, order, states, lines)
-    if order.fill is not None and swaps:
-        _judge_fill(findings, order, order.fill, swaps[0], states)
+    if order.intent.schedule is None:
+        _judge_whole(findings, order, states, swaps)
+    else:
+        _judge_slices(findings, order, order.intent.schedule.slices, states, swaps)
     for before, after in zip([None, *states], states, strict=False):
         totals.events[str(after.event.__struct_config__.tag)] += 1
         if isinstance(after.event, Reclaimed) and before is not None and before.order.worker != after.event.worker:
             totals.taken_over += 1
         if after.order.status is Status.CONFIRMED:
             totals.landed_at_s.append(after.order.updated_at / 1_000)
+
+
+def _judge_whole(findings: Findings, order: Order, states: Sequence[Recorded], swaps: Sequence[Line]) -> None:
+    """One swap of all of it, or none."""
+    if len(swaps) > 1:
+        findings.violate("I2", f"{order.id} was settled {len(swaps)} times")
+    if order.status is not Status.CONFIRMED and swaps:
+        findings.violate("I8", f"{order.id} is {order.status}, and was settled: {swaps[0]}")
+    if (order.status is Status.CONFIRMED) != (order.fill is not None):
+        findings.violate("I5", f"{order.id} is {order.status} with the fill {order.fill}")
+    if order.fill is not None and swaps:
+        _judge_fill(findings, order, order.fill, swaps[0], states, order.intent.amount)
+
+
+def _judge_slices(
+    findings: Findings, order: Order, slices: int, states: Sequence[Recorded], swaps: Sequence[Line]
+) -> None:
+    """Each slice of the ledger is counted, each that is counted is in the ledger, and the order tells their sum."""
+    total = (sum(line.amount_in or 0 for line in swaps), sum(line.amount_out or 0 for line in swaps))
+    if len(swaps) > slices or total[0] > order.intent.amount:
+        findings.violate("I2", f"{order.id}, of {slices} slices, was settled {len(swaps)} times")
+    if total != (order.filled_in, order.filled_out):
+        findings.violate("I5", f"{order.id} tells {order.fill}, the ledger {total}")
+    if (order.status is Status.CONFIRMED) != (order.filled_in == order.intent.amount):
+        findings.violate("I5", f"{order.id} is {order.status} with the fill {order.fill}")
+    left = {line.signature: line for line in swaps}
+    for nth, state in enumerate(states):
+        if isinstance(state.event, Landed | SliceLanded):
+            fill = state.event.fill
+            line = left.pop(fill.signature, None)
+            if line is None:
+                findings.violate("I5", f"{order.id} tells {fill}, which the ledger does not")
+            else:
+                _judge_fill(findings, order, fill, line, states[:nth], part_of(states[:nth]))
+    for line in left.values():
+        findings.violate("I8", f"{order.id} is {order.status}, and has not counted {line}")
+
+
+def _judge_ties(findings: Findings, order: Order, tied: Mapping[str, Order], swapped: Collection[str]) -> None:
+    """Of a group at most one has swapped, an exit just what its entry gave; who was canceled for another, rightly."""
+    link, code = order.intent.link, order.problem.code if order.problem else None
+    assert link is not None
+    others = [each for each in link.siblings if each in swapped]
+    if others and order.id in swapped:
+        findings.violate("OCO", f"{order.id} and {others} of its group were settled")
+    if code is Code.ORDER_SIBLING_FILLED and not others:
+        findings.violate("OCO", f"{order.id} was canceled for a fill that its group does not have")
+    if link.parent is None:
+        return
+    entry = tied.get(link.parent)
+    if entry is None:
+        findings.violate("OTO", f"{order.id} waits for {link.parent}, which is not stored")
+    elif order.id in swapped and (entry.fill is None or order.filled_in != entry.filled_out):
+        findings.violate("OTO", f"{order.id} swapped {order.filled_in}, its entry gave {entry.fill}")
+    elif code is Code.ORDER_PARENT_UNFILLED and entry.fill is not None:
+        findings.violate("OTO", f"{order.id} was canceled though its entry was filled: {entry.fill}")
 
 
 def _replayed(findings: Findings, story: Story) -> list[Recorded]:
@@ -213,12 +276,15 @@ def _judge_signatures(findings: Findings, order: Order, states: Sequence[Recorde
             findings.violate("I10", f"the chain has {line}, which {order.id} never stored")
 
 
-def _judge_fill(findings: Findings, order: Order, fill: Fill, line: Line, states: Sequence[Recorded]) -> None:
+def _judge_fill(
+    findings: Findings, order: Order, fill: Fill, line: Line, states: Sequence[Recorded], part: int
+) -> None:
+    """`states`: up to the fill. `part`: what it was to swap."""
     told = (fill.signature, fill.slot, fill.amount_in, fill.amount_out)
     if told != (line.signature, line.slot, line.amount_in, line.amount_out):
         findings.violate("I5", f"{order.id} tells {fill}, the ledger {line}")
     limits = [state.event.tx.limit for state in states if isinstance(state.event, Signed)]
-    if limits and not within(order, order.intent.amount, Atoms(fill.amount_in), Atoms(fill.amount_out), limits[-1]):
+    if limits and not within(order, part, Atoms(fill.amount_in), Atoms(fill.amount_out), limits[-1]):
         findings.violate("I6", f"{fill} of {order.id} is not within {limits[-1]}")
 
 
@@ -254,11 +320,11 @@ def _judge_names(memory: Memory, stored: Mapping[str, str | None], keys: Mapping
             named.add(by_client_id.get(wish.client_order_id))
         if acknowledged is None:
             findings.violate("I1", f"wish {wish.number} was never acknowledged")
-        elif acknowledged not in stored:
-            findings.violate("I1", f"wish {wish.number} was acknowledged as {acknowledged}, which is not stored")
+        elif gone := [each for each in (acknowledged, *memory.exits.get(wish.number, ())) if each not in stored]:
+            findings.violate("I1", f"wish {wish.number} was acknowledged as {gone}, not stored")
         elif named != {acknowledged}:
             findings.violate("I7", f"wish {wish.number} was acknowledged as {acknowledged}; its names say {named}")
         if acknowledged is not None:
-            expected.add(acknowledged)
+            expected |= {acknowledged, *memory.exits.get(wish.number, ())}
     for order_id in stored.keys() - expected:
         findings.violate("I14", f"{order_id} is stored, and nobody asked for it: {stored[order_id]}")
