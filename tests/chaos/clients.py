@@ -20,7 +20,7 @@ _PAIRS: Final = (("SOL", "USDC", 0.001), ("USDC", "SOL", 0.2), ("SOL", "USDT", 0
 _LOW: Final = "0.0000001"
 _HIGH: Final = "100000"
 """Prices that the market never leaves upwards, and never reaches."""
-_WAIT_S: Final = 20.0
+_WAIT_S: Final = 10.0
 _PATIENCE: Final = aiohttp.ClientTimeout(total=5)
 _PAUSE_S: Final = (0.05, 0.3)
 _UNDER_WAY_MAX: Final = 600
