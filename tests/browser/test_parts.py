@@ -138,6 +138,13 @@ def test_a_bracket_is_placed_by_keyboard_and_its_exits_wait_for_its_entry(instan
     expect(bracket.locator(".tied .chip")).to_have_text(["canceled", "canceled"])
 
 
+def test_an_order_that_can_have_no_exits_forgets_them(instant: Server, visit: Visit) -> None:
+    page = visit(instant, "/#/?type=stop&exits=on")
+    expect(page.locator(".sentence")).to_contain_text("Once triggered")
+    expect(page.get_by_label("Take profit and stop")).to_be_hidden()
+    assert asked(instant, f"/v1/orders/{sent(page)}").get("linkedTo") is None
+
+
 def test_what_the_engine_refuses_of_an_exit_is_told_at_its_field(instant: Server, visit: Visit) -> None:
     page = visit(instant, "/#/?exits=on&profit=1&loss=0")
     before = orders(instant)

@@ -234,8 +234,8 @@ function offer(input, isOffered) {
 
 // Suggest the prices that are missing, from the price now. Whether there were any.
 function prefill(form, { order, route }, back) {
-  const { exits, type } = form.elements;
-  const needed = [...TYPES[type.value].needs, ...(exits.checked && EXITS.every((name) => !form.elements[name].value) ? EXITS : [])];
+  const { type } = form.elements;
+  const needed = [...TYPES[type.value].needs, ...(back && EXITS.every((name) => !form.elements[name].value) ? EXITS : [])];
   const missing = needed.filter((name) => !form.elements[name].value && form.elements[name] !== document.activeElement);
   for (const name of missing) form.elements[name].value = suggested(type.value, name, order, CONDITIONS[name].exit ? back.price : route.price);
   if (missing.length) fit(form);
