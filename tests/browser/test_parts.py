@@ -1,6 +1,7 @@
 """What a person places that is more than one swap, or of a token that nobody knows yet: slices, brackets, snipers."""
 
 import re
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -29,6 +30,14 @@ def sent(page: Page, region: str = "Your order") -> str:
     page.get_by_role("region", name=region).get_by_role("link", name="Everything about it").click()
     expect(page.locator(".timeline")).to_be_visible()
     return page.url.split("/")[-1]
+
+
+def released(server: Server, order_id: str) -> None:
+    """Once its entry is filled; until then an exit's amount is a guess."""
+    until = time.monotonic() + 15
+    while "released" not in [each["cause"] for each in asked(server, f"/v1/orders/{order_id}/events")["data"]]:
+        assert time.monotonic() < until
+        time.sleep(0.05)
 
 
 def test_slices_land_one_after_another(instant: Server, visit: Visit) -> None:
@@ -91,6 +100,8 @@ def test_a_bracket_s_entry_is_confirmed_its_exits_rest_and_one_is_canceled(insta
     bracket = page.get_by_role("region", name="Bracket")
     expect(bracket.locator(".tied [data-status=open] .chip")).to_have_text(["resting", "resting"])
     entry = asked(instant, f"/v1/orders/{entry_id}")
+    for each in entry["linkedTo"]["children"]:
+        released(instant, each)
     exits = [asked(instant, f"/v1/orders/{each}") for each in entry["linkedTo"]["children"]]
     assert sorted((each["type"], each["amount"]) for each in exits) == [
         ("stop", entry["amountOut"]),
@@ -132,6 +143,7 @@ def test_a_bracket_is_placed_by_keyboard_and_its_exits_wait_for_its_entry(instan
     bracket = page.get_by_role("region", name="Your bracket")
     expect(bracket.locator(".tied li")).to_have_count(2)
     expect(bracket.locator(".tied")).to_contain_text("waits for its entry")
+    expect(page.get_by_role("region", name="Newest orders").get_by_title("what its entry gives")).to_have_count(1)
     bracket.locator(".between").get_by_role("button", name="Cancel", exact=True).last.focus()
     press("Enter")
     expect(bracket.locator(".tied")).to_contain_text("its entry was not filled")

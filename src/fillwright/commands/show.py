@@ -147,7 +147,7 @@ def waiting_lines(order: OrderView, explained: ExplainView) -> list[str]:
     """What an open order waits for, and where the market stands against that."""
     lines = []
     if explained.waits_for == "order":
-        return ["  waits for  its entry to be filled"]
+        return ["  waits for  its entry to be filled; until then its amount is a guess"]
     if explained.waits_for == "pool":
         seen = [candidate_line(msgspec.to_builtins(each)) for each in explained.candidates or ()]
         return ["  waits for  a new pool", *(f"  {line}" for line in seen[:_POOLS_MAX])]

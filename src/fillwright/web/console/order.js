@@ -7,7 +7,7 @@ import { routePicture } from "./picture.js";
 import { quoteTable } from "./quotes.js";
 import { conditionFacts, resting } from "./resting.js";
 import { slicePanel } from "./slices.js";
-import { tied, tiedIds, tiedPanel } from "./ties.js";
+import { awaitsEntry, tied, tiedIds, tiedPanel } from "./ties.js";
 import { cancelOrder, got, paid, reasonText, wish } from "./ticket.js";
 
 const EVENTS_SHOWN = 80; // of a long history the latest
@@ -206,7 +206,7 @@ function asked(order) {
   return facts([
     ...conditionFacts(order),
     ["Pair, side", order.pair.startsWith("?") ? undefined : `${unitName(order.pair)}, ${order.side}`],
-    [order.amountMode === "exactIn" ? "Pay exactly" : "Get exactly", figure(order.amount, order.amountMode === "exactIn" ? order.tokenIn : order.tokenOut, 12)],
+    awaitsEntry(order) ? ["Pay", "what its entry gives"] : [order.amountMode === "exactIn" ? "Pay exactly" : "Get exactly", figure(order.amount, order.amountMode === "exactIn" ? order.tokenIn : order.tokenOut, 12)],
     ["Slippage at most", bps(order.slippageBps)],
     ["Price impact at most", order.maxPriceImpactBps === undefined ? undefined : bps(order.maxPriceImpactBps)],
     ["Sign by", order.deadlineAt && stamp(order.deadlineAt, true)],

@@ -418,7 +418,8 @@ function drawRecent(holder) {
 // What an order asks for, in one line.
 export function wish(order) {
   const exactIn = order.amountMode === "exactIn";
+  const how = order.type === "market" && !order.linkedTo ? null : h("small", {}, ` ${order.linkedTo && order.type === "market" ? role(order) : typeName(order.type).toLowerCase()}`);
+  if (awaitsEntry(order)) return h("span", { class: "wish num", title: "what its entry gives" }, `${order.tokenIn} → ${order.tokenOut}`, how);
   return h("span", { class: "wish num", title: `${order.amount} ${exactIn ? order.tokenIn : order.tokenOut}` },
-    exactIn ? h("b", {}, amount(order.amount, 7)) : null, ` ${order.tokenIn} → `, exactIn ? null : h("b", {}, amount(order.amount, 7)), ` ${unitName(order.tokenOut)}`,
-    order.type === "market" && !order.linkedTo ? null : h("small", {}, ` ${order.linkedTo && order.type === "market" ? role(order) : typeName(order.type).toLowerCase()}`));
+    exactIn ? h("b", {}, amount(order.amount, 7)) : null, ` ${order.tokenIn} → `, exactIn ? null : h("b", {}, amount(order.amount, 7)), ` ${unitName(order.tokenOut)}`, how);
 }

@@ -32,10 +32,10 @@ export function role({ linkedTo, type }) {
   return linkedTo.parent ? `exit: ${typeName(type).toLowerCase()}` : "one of two";
 }
 
-// Whether it still waits for its entry, as far as that is known here.
+// Whether it still waits for its entry, as far as that is known here. Until then its amount is no more than a guess.
 export function awaitsEntry(order) {
   const entry = live.orders.get(order.linkedTo?.parent);
-  return order.status === "open" && Boolean(entry) && entry.status !== "confirmed";
+  return ["pending", "open"].includes(order.status) && Boolean(entry) && entry.status !== "confirmed";
 }
 
 // Newest first, but with those that belong together in one place.
