@@ -292,7 +292,8 @@ def test_each_outcome_has_its_exit_code(server: Server) -> None:
     assert fillwright("get", "x", FILLWRIGHT_URL="nonsense").code == 2
 
 
-def test_an_unknown_outcome_has_its_own_code_and_says_how_to_ask_again() -> None:
+@pytest.mark.parametrize("words", [("order",), ("bracket", "--stop", "1")])
+def test_an_unknown_outcome_has_its_own_code_and_says_how_to_ask_again(words: tuple[str, ...]) -> None:
     class Gateway(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
@@ -306,7 +307,8 @@ def test_an_unknown_outcome_has_its_own_code_and_says_how_to_ask_again() -> None
 
     with HTTPServer(("127.0.0.1", 0), Gateway) as gateway:
         threading.Thread(target=gateway.serve_forever, daemon=True).start()
-        ran = fillwright("order", "sell", "1", "SOL/USDC", FILLWRIGHT_URL=f"http://127.0.0.1:{gateway.server_port}")
+        url = f"http://127.0.0.1:{gateway.server_port}"
+        ran = fillwright(*words, "sell", "1", "SOL/USDC", FILLWRIGHT_URL=url)
         gateway.shutdown()
     assert ran.code == 4
     assert re.search(r"--key [0-9a-f]{32}", ran.err)
