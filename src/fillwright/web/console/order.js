@@ -94,7 +94,7 @@ export function orderPage(id) {
         h("div", { class: "stack side" },
           order.status === "open" ? null : outcome(order, route),
           order.status === "open" ? first(panel("What it waits for", waits.element)) : explain && !ENDED.has(order.status) ? panel("What happens next", explained(explain)) : null,
-          family.length ? tiedPanel(family, id, cancelTied) : null,
+          family.length ? first(tiedPanel(family, id, cancelTied)) : null,
           panel("Asked for", asked(order)),
           panel("Attempts", attempts.length ? h("ol", { class: "attempts" }, attempts.slice(-ATTEMPTS_SHOWN).map((attempt) => attemptView(attempt, order))) : empty("None yet", order.status === "open" ? "What it waits for has not come." : "No worker has taken it.")))),
     ];
