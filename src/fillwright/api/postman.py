@@ -237,6 +237,15 @@ _WALK: Final[Mapping[str, tuple[_Call, ...]]] = {
             checks={"all of them": 'told.data.forEach((order) => pm.expect(order.status).to.eql("open"))'},
         ),
         _Call(
+            name="Vouch for it",
+            operation="resolveOrder",
+            what="Only where the chain has given no proof for long; never against the chain's own word.",
+            params={"id": "{{restingId}}"},
+            body={"outcome": "lapsed", "evidence": "two explorers and a finalized height beyond its last"},
+            expects=(409,),
+            checks={"refused": 'pm.expect(told.code).to.eql("ORDER_NOT_IN_DOUBT")'},
+        ),
+        _Call(
             name="Cancel it as well",
             operation="cancelOrder",
             params={"id": "{{restingId}}"},
