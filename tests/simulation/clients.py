@@ -164,6 +164,7 @@ class Clients:
             if not isinstance(seen, Order):
                 continue
             await asyncio.sleep(self.random.choice((0.0, 0.0, 1.0)) * self.random.random())
+            await asyncio.sleep(self._aside.choice((0.0, 0.0, 5.0)))  # long enough for the market to have moved it
             intent = self._amended(seen)
             reply = await self._ask(lambda engine: engine.amend(ACCOUNT, order_id, intent, seen.seq))  # noqa: B023
             if isinstance(reply, Order):

@@ -87,13 +87,15 @@ def run_all(seeds: Iterable[int]) -> list[Outcome]:
         return [run_seed(seed, folder) for seed in seeds]
 
 
-def try_mutant(name: str, *, start: int = 0, seeds: int = 1_000, blind: bool = False) -> Outcome | None:
-    """The first run that catches it; None: it survived."""
+def try_mutant(
+    name: str, *, start: int = 0, seeds: int = 1_000, blind: bool = False, invariant: str | None = None
+) -> Outcome | None:
+    """The first run that catches it, by this invariant where one is named; None: it survived."""
     with workshop() as folder:
         for seed in range(start, start + seeds):
             with applied(name):  # anew for each seed, so that each can be replayed alone
                 outcome = run_seed(seed, folder, blind=blind)
-            if outcome.invariant is not None:
+            if outcome.invariant is not None and invariant in (None, outcome.invariant):
                 return outcome
     return None
 

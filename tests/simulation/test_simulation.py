@@ -62,9 +62,7 @@ def test_the_ledger_alone_betrays_a_double_settlement(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "invariant"), [("group-not-enforced", "OCO"), ("armed-without-waiting", "OTO")])
 def test_the_ledger_alone_betrays_a_broken_tie(name: str, invariant: str) -> None:
-    caught = try_mutant(name, seeds=MUTANT_SEEDS, blind=True)
-    assert caught is not None
-    assert caught.invariant == invariant
+    assert try_mutant(name, seeds=MUTANT_SEEDS, blind=True, invariant=invariant) is not None
 
 
 @pytest.mark.parametrize("seed", range(1, 4))
