@@ -78,6 +78,8 @@ KINDS: Final[Mapping[Code, Kind]] = {
     Code.CHAIN_SLIPPAGE: Kind(409, "The price moved beyond the allowed slippage"),
     Code.CHAIN_REVERTED: Kind(409, "The chain undid the transaction"),
     Code.CHAIN_LAPSED: Kind(409, "The transaction expired unseen"),
+    Code.SIGNER_UNAVAILABLE: Kind(503, "The wallet's signer is not available"),
+    Code.LIMIT_EXCEEDED: Kind(409, "The wallet's limits do not allow it"),
     Code.ORDER_NOT_IN_DOUBT: Kind(409, "The chain still tells what becomes of the order"),
     Code.EXECUTION_DEADLINE: Kind(409, "The order's deadline passed"),
     Code.STORE_UNAVAILABLE: Kind(503, "The store is not available"),

@@ -78,7 +78,11 @@ def arrays_around(pool_account: bytes) -> tuple[list[int], list[int], list[int]]
     lb_pair.rs next_bin_array_index_with_liquidity_internal.
     """
     bitmap, active = int.from_bytes(pool_account[584:712], "little"), i32(pool_account, 76) // BINS_PER_ARRAY
-    flagged = [bit - _BITMAP_HALF for bit in range(2 * _BITMAP_HALF) if bitmap >> bit & 1]
+    flagged = []
+    while bitmap:
+        lowest = bitmap & -bitmap
+        flagged.append(lowest.bit_length() - 1 - _BITMAP_HALF)
+        bitmap ^= lowest
     below = [index for index in reversed(flagged) if index < active]
     return below, [index for index in flagged if index == active], [index for index in flagged if index > active]
 

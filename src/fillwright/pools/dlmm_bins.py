@@ -6,6 +6,7 @@ Must never: know which bin comes next, or what the fee rate is.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
@@ -166,6 +167,7 @@ def ladder(bins: Iterable[Bin], limit_orders: bool, *, from_0: bool) -> Iterator
         yield Rung(b.id, price, providers, processed, opened, output, cost)
 
 
+@lru_cache(maxsize=65_536)
 def bin_price(bin_id: int, bin_step: int) -> int:
     """(1 + step / 10,000) ** id in Q64.64: price_math.rs get_price_from_id, u64x64_math.rs pow."""
     square, result, exponent = _U128_MAX // ((1 << 64) + (bin_step << 64) // _BPS), 1 << 64, abs(bin_id)

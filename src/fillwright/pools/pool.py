@@ -4,6 +4,7 @@ Decides: what can be asked of a pool, and what an amount on chain may be. Must n
 read a clock, touch a float, or check a taker's limit (minimum out, maximum in: that is the chain's business).
 """
 
+from functools import lru_cache
 from typing import Final, Literal, Protocol, Self, TypeAlias
 
 import msgspec
@@ -174,7 +175,11 @@ def u128(account: bytes, offset: int) -> int:
 
 def pubkey(account: bytes, offset: int) -> str:
     """The 32-byte key at `offset`, as base58: one leading "1" for each leading zero byte."""
-    key = account[offset : offset + 32]
+    return _base58(account[offset : offset + 32])
+
+
+@lru_cache(maxsize=65_536)  # the same few keys stand in every account
+def _base58(key: bytes) -> str:
     digits, rest = "", int.from_bytes(key, "big")
     while rest:
         rest, digit = divmod(rest, 58)

@@ -42,6 +42,7 @@ __all__ = [
     "WBTC",
     "Market",
     "SimPool",
+    "arbitrage",
     "default_market",
     "recorded",
 ]
@@ -111,8 +112,8 @@ def default_market(seed: int, prices_csv: str | None = None, *, newcomer_every_s
     return Market(seed=seed, pools=tuple(start_pools()), prices=prices, newcomers=newcomers)
 
 
-def _arbitraged(pool: P, target: Fraction, now: ChainTime) -> P:
-    """Sell to the pool whatever it pays more for than the target, until it does not."""
+def arbitrage(pool: Pool, target: Fraction, now: ChainTime) -> tuple[Mint, int] | None:
+    """The mint that the pool pays more for than the target, and how much of it until it does not; None: neither."""
     price_1, price_0 = target.as_integer_ratio()
     for mint_in, worth, per in ((pool.mint_0, price_1, price_0), (pool.mint_1, price_0, price_1)):
         try:
@@ -120,8 +121,13 @@ def _arbitraged(pool: P, target: Fraction, now: ChainTime) -> P:
         except PoolRefused:
             continue
         if output * per > per_input * worth:
-            return _swapped(pool, _input_until(pool.segments(mint_in, now), worth / per), mint_in, now)
-    return pool
+            return mint_in, _input_until(pool.segments(mint_in, now), worth / per)
+    return None
+
+
+def _arbitraged(pool: P, target: Fraction, now: ChainTime) -> P:
+    trade = arbitrage(pool, target, now)
+    return pool if trade is None else _swapped(pool, trade[1], trade[0], now)
 
 
 def _input_until(segments: Sequence[Segment], price: float) -> int:
