@@ -1,4 +1,4 @@
-# One image for every role: `serve` (the default), `worker`, `localnet`.
+# One image for every role: `serve` (the default), `worker`, `simchain`.
 # It runs with a read-only root file system, given a volume at /data and a tmpfs at /tmp.
 ARG PYTHON=3.13-slim-bookworm
 

@@ -16,12 +16,16 @@ from aiohttp import web
 
 from fillwright.access import ACCOUNT_DEFAULT, Limits, Scope, key_of
 from fillwright.adapters.local import SystemClock
+from fillwright.adapters.sim.market import TOKENS
 from fillwright.adapters.sim.node import serving
 from fillwright.api import Access, is_loopback, is_ours_to_tell, make_app, make_probes
 from fillwright.app import Assembled, open_engine, open_store, owned, sim_chain
-from fillwright.config import LOCALNET_PORT, SERVE_PORT, Config, has_colours
+from fillwright.config import CHAIN_PORT, SERVE_PORT, Config, has_colours
 from fillwright.errors import Code, FillwrightError
+from fillwright.localnet.server import serving as serving_localnet
+from fillwright.localnet.world import Plan, open_network
 from fillwright.observe import JsonLines, TextLines
+from fillwright.tokens import Tokens
 
 Announce = Callable[[str], None]
 """Told the base URL, or the worker's name, once the process is at work."""
@@ -60,10 +64,10 @@ async def work(config: Config, announce: Announce) -> None:
             await _until_stopped(stopped, running, config)
 
 
-async def localnet(config: Config, announce: Announce) -> None:
+async def simchain(config: Config, announce: Announce) -> None:
     """The simulated chain for processes that share it, until SIGTERM or SIGINT."""
     stopped = _signals(config)
-    port = LOCALNET_PORT if config.port is None else config.port
+    port = CHAIN_PORT if config.port is None else config.port
     with owned(config.data):
         chain = sim_chain(config, SystemClock())
         try:
@@ -72,6 +76,18 @@ async def localnet(config: Config, announce: Announce) -> None:
                 await stopped.wait()
         finally:
             chain.close()
+
+
+async def localnet(config: Config, plan: Plan, announce: Announce, *, port: int | None, block_s: float | None) -> None:
+    """A Solana of one's own, until SIGTERM or SIGINT. `port` None: as configured. `block_s` None: blocks by hand."""
+    stopped = _signals(config)
+    network = open_network(plan, Tokens(TOKENS), unix_seconds=SystemClock().now() // 1_000)
+    port = port or (CHAIN_PORT if config.port is None else config.port)
+    async with serving_localnet(
+        network, config.host, port, block_s=block_s, sockets_port=port + 1 if port else None
+    ) as url:
+        announce(url)
+        await stopped.wait()
 
 
 def log_to_stderr(config: Config) -> None:
@@ -85,8 +101,8 @@ def log_to_stderr(config: Config) -> None:
 
 
 def _require_shared_chain(config: Config) -> None:
-    if config.chain is None:
-        why = "processes that share orders must share a chain: set FILLWRIGHT_CHAIN to that of `fillwright localnet`"
+    if config.chain is None and config.live is None:
+        why = "processes that share orders must share a chain: set FILLWRIGHT_CHAIN to that of `fillwright simchain`"
         raise FillwrightError(Code.CONFIG_INVALID, why)
 
 

@@ -20,6 +20,7 @@ class Server:
     settings: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
+    options: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -35,7 +36,10 @@ class Server:
             **self.settings,
         }
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "fillwright.cli", "serve"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [sys.executable, "-m", "fillwright.cli", "serve", *self.options],
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         assert self.process.stdout is not None
         if not self.process.stdout.readline():

@@ -1,6 +1,7 @@
 """The commands of the README, as a user runs them: the demo, and the server's orderly end."""
 
 import asyncio
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -27,6 +28,21 @@ def test_the_demo_confirms_five_orders_and_says_why() -> None:
     assert "5 confirmed, 0 failed" in run.stdout
     for told in ("raydium", "meteora", "wins:", "routing", "building", "submitted", "confirmed"):
         assert told in run.stdout, told
+
+
+def test_the_demo_on_a_localnet_confirms_five_orders_with_real_transactions() -> None:
+    run = subprocess.run(
+        [sys.executable, "-m", "fillwright.cli", "demo", "--live", "localnet"],
+        env={**INHERITED, "FILLWRIGHT_LOG_LEVEL": "ERROR"},
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr
+    assert "5 confirmed, 0 failed\nthe chain's own balances agree" in run.stdout
+    signatures = re.findall(r"submitted    ([1-9A-HJ-NP-Za-km-z]{86,88})$", run.stdout, re.MULTILINE)
+    assert len(set(signatures)) >= 5
 
 
 def test_a_second_engine_on_the_same_folder_is_refused(tmp_path: Path) -> None:

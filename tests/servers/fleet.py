@@ -29,13 +29,22 @@ INHERITED: Final = {name: os.environ[name] for name in ("PATH", "PYTHONPATH") if
 class Process:
     """One `fillwright COMMAND`, across as many lives as its owner wants. It keeps its port."""
 
-    def __init__(self, name: str, command: Sequence[str], *, port: int, env: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        port: int,
+        env: Mapping[str, str],
+        log: Path,
+        module: str = "fillwright.cli",
+    ) -> None:
         self.name = name
         self.port = port
         self.log = log
         self.greeting = ""
         """The first line of this life."""
-        self._command = [sys.executable, "-m", "fillwright.cli", *command]
+        self._command = [sys.executable, "-m", module, *command]
         self._env = {**INHERITED, "PORT": str(port), "FILLWRIGHT_LOG_LEVEL": "WARNING", **env}
         self._running: subprocess.Popen[bytes] | None = None
 
@@ -161,7 +170,7 @@ class Fleet:
         if self.redis is not None:
             self._stack.enter_context(self.redis)
         self.ledger = self.folder / "chain" / "chain.db"
-        self.chain = self._process("chain", "localnet", env={"FILLWRIGHT_DATA": str(self.ledger.parent)})
+        self.chain = self._process("chain", "simchain", env={"FILLWRIGHT_DATA": str(self.ledger.parent)})
         self.chain.start()
         apis, workers = self._sizes
         self.apis = [self._engine(f"api-{n}", "serve", "--workers", "0") for n in range(apis)]

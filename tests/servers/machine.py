@@ -9,14 +9,25 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
+from random import Random
 
 
 def free_port() -> int:
     with closing(socket.socket()) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def free_pair() -> int:
+    """A port that is free, as is the one above it: below those that the system gives to whoever asks for any."""
+    while True:
+        port = Random().randrange(20_000, 32_000, 2)
+        with closing(socket.socket()) as first, closing(socket.socket()) as second, suppress(OSError):
+            first.bind(("127.0.0.1", port))
+            second.bind(("127.0.0.1", port + 1))
+            return port
 
 
 def installed(find: Callable[[], Path | None], package: str) -> Path:

@@ -25,7 +25,7 @@ from tests import metrics
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "deploy" / "helm" / "fillwright"
-COMMANDS = {"serve", "worker", "localnet"}
+COMMANDS = {"serve", "worker", "simchain"}
 """What a deployment runs."""
 ALL_COMMANDS = {name for action in make_parser()._actions for name in (action.choices or ())}
 SECRETS = {f"{name}_FILE" for setting in SETTINGS if setting.is_secret for name in setting.names}
@@ -295,7 +295,7 @@ def test_hadolint_has_nothing_to_say() -> None:
 
 @pytest.mark.skipif(shutil.which("helm") is None, reason="helm is not installed")
 @pytest.mark.parametrize(
-    "values", [[], ["--set", "localnet.enabled=false,chainUrl=http://chain:8899", "--set-string", "env.CONCURRENCY=20"]]
+    "values", [[], ["--set", "simchain.enabled=false,chainUrl=http://chain:8899", "--set-string", "env.CONCURRENCY=20"]]
 )
 def test_helm_renders_the_chart(values: list[str]) -> None:
     documents = list(yaml.safe_load_all(_run("helm", "template", "demo", str(CHART), *values)))

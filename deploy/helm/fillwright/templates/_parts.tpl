@@ -1,4 +1,4 @@
-{{/* Names and labels. `role` is api, worker or localnet; called with (dict "root" $ "role" "api"). */}}
+{{/* Names and labels. `role` is api, worker or simchain; called with (dict "root" $ "role" "api"). */}}
 {{- define "fillwright.name" -}}
 {{ printf "%s-%s" .root.Release.Name .role | trunc 63 | trimSuffix "-" }}
 {{- end }}
@@ -62,10 +62,10 @@ livenessProbe:
 - name: REDIS_URL
   valueFrom: { secretKeyRef: { name: {{ .Values.secretName | quote }}, key: REDIS_URL, optional: true } }
 - name: FILLWRIGHT_CHAIN
-  {{- if .Values.localnet.enabled }}
-  value: {{ printf "http://%s:8899" (include "fillwright.name" (dict "root" . "role" "localnet")) | quote }}
+  {{- if .Values.simchain.enabled }}
+  value: {{ printf "http://%s:8899" (include "fillwright.name" (dict "root" . "role" "simchain")) | quote }}
   {{- else }}
-  value: {{ required "chainUrl is needed where localnet.enabled is false" .Values.chainUrl | quote }}
+  value: {{ required "chainUrl is needed where simchain.enabled is false" .Values.chainUrl | quote }}
   {{- end }}
 - name: FILLWRIGHT_DRAIN_S
   value: {{ .Values.drain.seconds | quote }}

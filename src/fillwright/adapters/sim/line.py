@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 import aiohttp
 import msgspec
 
-from fillwright.adapters.sim import rpc
+from fillwright.adapters.jsonrpc import BATCH_MAX, Failure
 from fillwright.errors import Code, FillwrightError
 
 Call: TypeAlias = tuple[str, Sequence[object]]
@@ -26,7 +26,7 @@ _WAIT_S: Final = 2.0
 _WAITING_MAX: Final = 16_384
 _CALLS_MAX: Final = 2
 """That one `ask` may make, so that asks can be counted instead of calls."""
-_ASKS_MAX: Final = rpc.BATCH_MAX // _CALLS_MAX
+_ASKS_MAX: Final = BATCH_MAX // _CALLS_MAX
 _ANSWER_BYTES_MAX: Final = 64 * 1024 * 1024
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -35,7 +35,7 @@ _encode: Final = msgspec.json.Encoder().encode
 class _Answer(msgspec.Struct, frozen=True):
     id: int | None
     result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    error: rpc.Failure | msgspec.UnsetType = msgspec.UNSET
+    error: Failure | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Call(msgspec.Struct, frozen=True):
@@ -166,7 +166,7 @@ class Line:
 def _settle(asked: _Asked, answers: Sequence[_Answer | None], why: str) -> None:
     results: list[msgspec.Raw] = []
     for answer in answers:
-        if answer is not None and isinstance(answer.error, rpc.Failure):
+        if answer is not None and isinstance(answer.error, Failure):
             return _fail(asked, f"the node refused with code {answer.error.code}")
         if answer is None or answer.result is msgspec.UNSET:
             return _fail(asked, why)

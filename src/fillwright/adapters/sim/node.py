@@ -7,7 +7,6 @@ A request is worked through without a pause, so transactions that came in one ba
 calls of a batch see the chain one after the other.
 """
 
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from hashlib import sha256
@@ -17,6 +16,7 @@ import msgspec
 from aiohttp import web
 from solders.hash import Hash
 
+from fillwright.adapters.jsonrpc import INVALID_PARAMS, Dispatcher, Failed, Method, encode, with_params
 from fillwright.adapters.sim import rpc
 from fillwright.adapters.sim.chain import SimChain, height_at
 from fillwright.adapters.sim.market import SimPool
@@ -27,18 +27,10 @@ from fillwright.ports import Rejection
 from fillwright.units import Signature
 
 P = TypeVar("P")
-_Method = Callable[[msgspec.Raw], object]
 _STOP_S: Final = 1.0
 """Requests that are under way when the node stops may take this long."""
 _JSON: Final = "application/json"
 _ERR: Final = {"InstructionError": [0, "GenericError"]}
-
-_log: Final = logging.getLogger(__name__)
-_encode: Final = msgspec.json.Encoder().encode
-_requests_of: Final = msgspec.json.Decoder(list[rpc.Request] | rpc.Request).decode
-_request_of: Final = msgspec.json.Decoder(rpc.Request).decode
-_pieces_of: Final = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_piece_of: Final = msgspec.json.Decoder(msgspec.Raw).decode
 
 
 class Node:
@@ -47,7 +39,7 @@ class Node:
     def __init__(self, chain: SimChain) -> None:
         self._chain = chain
         self._encoded: dict[str, tuple[SimPool, msgspec.Raw]] = {}
-        self._methods: dict[str, _Method] = {
+        methods: dict[str, Method] = {
             "getHealth": _with(rpc.Plain, self._health),
             "getSlot": _with(rpc.Plain, self._slot),
             "getBlockHeight": _with(rpc.Plain, self._height),
@@ -60,50 +52,17 @@ class Node:
             "fillwright_getSettlements": _with(rpc.Lines, self._settlements),
             "fillwright_getInFlight": _with(rpc.Plain, self._in_flight),
         }
+        self._dispatcher = Dispatcher(methods, settle=self._settle)
 
     def answer(self, body: bytes) -> bytes:
-        """To one call an object, to a batch an array; nothing at all where nobody wants an answer. Never raises."""
-        try:
-            asked = _read(body)
-        except (ValueError, RecursionError):
-            return _encode(_refusal(rpc.PARSE_ERROR, "this is not JSON"))
-        if not isinstance(asked, list):
-            answers = self._answers([asked])
-            return _encode(answers[0]) if answers else b""
-        if not 0 < len(asked) <= rpc.BATCH_MAX:
-            return _encode(_refusal(rpc.INVALID_REQUEST, f"a batch has 1 to {rpc.BATCH_MAX} calls"))
-        answers = self._answers(asked)
-        return _encode(answers) if answers else b""
+        """Nothing at all where nobody wants an answer. Never raises."""
+        return self._dispatcher.answer(body)
 
-    def _answers(self, asked: list[rpc.Request | None]) -> list[rpc.Answer]:
-        answers = [answer for answer in map(self._answer, asked) if answer is not None]
+    def _settle(self) -> None:
         try:
             self._chain.produce_blocks()
         except FillwrightError as error:
-            return [_refusal(rpc.UNHEALTHY, str(error), answer.id) for answer in answers]
-        return answers
-
-    def _answer(self, request: rpc.Request | None) -> rpc.Answer | None:
-        """None to a notification."""
-        if request is None:
-            return _refusal(rpc.INVALID_REQUEST, "this is not a JSON-RPC 2.0 call")
-        answer_id = None if request.id is msgspec.UNSET else request.id
-        answer = self._result(request, answer_id)
-        return None if request.id is msgspec.UNSET else answer
-
-    def _result(self, request: rpc.Request, answer_id: int | float | str | None) -> rpc.Answer:
-        method = self._methods.get(request.method)
-        if method is None:
-            return _refusal(rpc.METHOD_NOT_FOUND, "there is no such method here", answer_id)
-        try:
-            return rpc.Answer(result=method(request.params), id=answer_id)
-        except (_BadParams, Unreadable) as error:
-            return _refusal(rpc.INVALID_PARAMS, str(error), answer_id)
-        except FillwrightError as error:
-            return _refusal(rpc.UNHEALTHY, str(error), answer_id)
-        except Exception:
-            _log.exception("%s failed", request.method)
-            return _refusal(rpc.INTERNAL_ERROR, "the node failed; its log says why", answer_id)
+            raise Failed(rpc.UNHEALTHY, str(error)) from error
 
     # --- Solana's methods ---------------------------------------------------------------------------------
 
@@ -148,7 +107,7 @@ class Node:
         """Encoded once for as long as the pool stays as it is."""
         known = self._encoded.get(pool.address)
         if known is None or known[0] is not pool:
-            known = self._encoded[pool.address] = (pool, msgspec.Raw(_encode(pool)))
+            known = self._encoded[pool.address] = (pool, msgspec.Raw(encode(pool)))
         return known[1]
 
     def _new_pools(self, recent: rpc.Recent) -> object:
@@ -208,43 +167,16 @@ async def _listen(site: web.TCPSite, where: str) -> None:
         raise FillwrightError(Code.CONFIG_INVALID, f"cannot listen on {where} ({error.strerror})") from error
 
 
-class _BadParams(Exception):
-    """The message is for the caller."""
-
-
-def _with(params: type[P], method: Callable[[P], object]) -> _Method:
-    decode = msgspec.json.Decoder(params).decode
-
-    def run(raw: msgspec.Raw) -> object:
+def _with(params: type[P], method: Callable[[P], object]) -> Method:
+    def run(known: P) -> object:
         try:
-            known = decode(raw)
-        except ValueError as error:
-            raise _BadParams("the parameters do not fit the method") from error
-        return method(known)
+            return method(known)
+        except Unreadable as error:
+            raise Failed(INVALID_PARAMS, str(error)) from error
+        except FillwrightError as error:
+            raise Failed(rpc.UNHEALTHY, str(error)) from error
 
-    return run
-
-
-def _read(body: bytes) -> list[rpc.Request | None] | rpc.Request | None:
-    """The calls, and None for each that is none. Raises ValueError or RecursionError for what is not JSON."""
-    try:
-        calls: list[rpc.Request | None] | rpc.Request = _requests_of(body)
-        return calls
-    except msgspec.ValidationError:
-        if body.lstrip()[:1] == b"[":
-            return [_call(piece) for piece in _pieces_of(body)]
-        return _call(_piece_of(body))
-
-
-def _call(piece: msgspec.Raw) -> rpc.Request | None:
-    try:
-        return _request_of(piece)
-    except ValueError:
-        return None
-
-
-def _refusal(code: int, message: str, answer_id: int | float | str | None = None) -> rpc.Answer:
-    return rpc.Answer(error=rpc.Failure(code, message), id=answer_id)
+    return with_params(params, run)
 
 
 def _status(outcome: Fill | Rejection | None) -> rpc.Status | None:

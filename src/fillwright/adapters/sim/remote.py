@@ -8,11 +8,12 @@ statuses. The tip and the pools are asked for at most once a slot, whoever wants
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, Generic, TypeVar
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
 
 import msgspec
 
+from fillwright.adapters.kept import Kept
 from fillwright.adapters.sim import rpc
 from fillwright.adapters.sim.chain import SLOT_MS, Settlement
 from fillwright.adapters.sim.line import Line
@@ -56,8 +57,8 @@ class RemoteChain:
         self._clock = clock
         self._entropy = entropy
         self._line = Line(url)
-        self._tip = _Kept(self._ask_tip, clock, usable_s=_SIGNABLE_S)
-        self._views: dict[tuple[str, frozenset[Mint]], _Kept[Snapshot]] = {}
+        self._tip = Kept(self._ask_tip, clock, fresh_s=_SLOT_S, usable_s=_SIGNABLE_S)
+        self._views: dict[tuple[str, frozenset[Mint]], Kept[Snapshot]] = {}
         self._pools: dict[bytes, SimPool] = {}
         self._round: _Round | None = None
         self._rounds: set[asyncio.Task[None]] = set()
@@ -98,7 +99,9 @@ class RemoteChain:
         if view is None:
             while len(self._views) >= _VIEWS_MAX:
                 del self._views[next(iter(self._views))]
-            view = self._views[venue, mints] = _Kept(lambda: self._ask_pools(venue, mints), self._clock)
+            view = self._views[venue, mints] = Kept(
+                lambda: self._ask_pools(venue, mints), self._clock, fresh_s=_SLOT_S, usable_s=_SLOT_S
+            )
         try:
             return await view.get()
         except FillwrightError as error:
@@ -211,47 +214,6 @@ class _Round:
             self._leave()
 
 
-class _Kept(Generic[T]):
-    """An answer that is asked for at most once a slot; all who want it meanwhile share it, and its failure.
-
-    Up to `usable_s` an older one is good enough while the next is under way.
-    """
-
-    def __init__(self, ask: Callable[[], Awaitable[T]], clock: Clock, *, usable_s: float = _SLOT_S) -> None:
-        self._ask = ask
-        self._clock = clock
-        self._usable_s = usable_s
-        self._value: T | None = None
-        self._asked_at = 0.0
-        self._asking: asyncio.Task[T] | None = None
-
-    async def get(self) -> T:
-        age = self._clock.monotonic() - self._asked_at
-        if self._value is not None and age < _SLOT_S:
-            return self._value
-        if self._asking is None:
-            self._asking = asyncio.create_task(self._renew())
-            self._asking.add_done_callback(_told)
-        if self._value is not None and age < self._usable_s:
-            return self._value
-        asking = self._asking
-        await asyncio.wait([asking])  # not the task itself: a caller that is cancelled ends only its own wait
-        return asking.result()
-
-    async def ended(self) -> None:
-        if self._asking is not None:
-            await asyncio.wait([self._asking])
-
-    async def _renew(self) -> T:
-        asked_at = self._clock.monotonic()
-        try:
-            self._value = await self._ask()
-            self._asked_at = asked_at
-            return self._value
-        finally:
-            self._asking = None
-
-
 def _outcome(signature: Signature, status: rpc.Status | None) -> Fill | Rejection | None:
     if status is None:
         return None
@@ -263,12 +225,6 @@ def _outcome(signature: Signature, status: rpc.Status | None) -> Fill | Rejectio
     return Fill(
         signature=signature, slot=status.slot, amount_in=Atoms(told.amount_in), amount_out=Atoms(told.amount_out)
     )
-
-
-def _told(asking: asyncio.Task[T]) -> None:
-    """A failure that nobody waited for is nobody's: whoever needs the answer asks again."""
-    if not asking.cancelled():
-        asking.exception()
 
 
 def _read(decode: Callable[[msgspec.Raw], T], told: msgspec.Raw) -> T:

@@ -8,16 +8,9 @@ that what speaks it can speak to a real node. One thing is promised beyond it: *
 node.** A height that stands before statuses in a batch was therefore read before them, which the proof of a lapse needs
 (ports.Sighting).
 
-What Solana has no word for begins with `fillwright`, and goes when the simulated chain becomes a virtual machine that
-runs the real programs:
-
-    today                                       then
-    sendTransaction of transactions.SimTx       of a Solana message; same method, same base64
-    getSignatureStatuses, field `fillwright`    token balances of getTransaction; `err` as the program gave it
-    fillwright_getPools                         getMultipleAccounts, decoded by pools/
-    fillwright_getNewPools, ..._getPoolFacts    logs of the pools' programs; getMultipleAccounts, simulateTransaction
-    fillwright_getSettlements, ..._getInFlight  stay: audits of the simulation, no part of the engine's work
-    everything else                             stays
+What Solana has no word for begins with `fillwright`; and a transaction here is a transactions.SimTx, no message of
+Solana's. A chain with real messages, programs and signatures is the localnet. There a swap costs many times as much
+(BENCHMARKS.md), so what several processes share in a simulation stays this one. Both answer by the same jsonrpc.
 """
 
 from typing import Annotated, Any, Final, Generic, Literal, TypeVar
@@ -28,50 +21,17 @@ from fillwright.errors import Problem
 from fillwright.units import Mint, Signature
 
 BODY_MAX: Final = 4 * 1024 * 1024
-BATCH_MAX: Final = 256
-"""Calls in one request."""
 SIGNATURES_MAX: Final = 256
 """In one getSignatureStatuses, as on Solana."""
 SETTLEMENTS_MAX: Final = 1_000
 _MINTS_MAX: Final = 64
 _TEXT_MAX: Final = 128
 
-PARSE_ERROR: Final = -32700
-INVALID_REQUEST: Final = -32600
-METHOD_NOT_FOUND: Final = -32601
-INVALID_PARAMS: Final = -32602
-INTERNAL_ERROR: Final = -32603
 UNHEALTHY: Final = -32005
 """Solana's code of a node that cannot answer just now."""
 
 T = TypeVar("T")
 ShortText = Annotated[str, msgspec.Meta(max_length=_TEXT_MAX)]
-
-
-# --- the envelope -----------------------------------------------------------------------------------------
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One call; without an `id` a notification, which nobody answers."""
-
-    jsonrpc: Literal["2.0"] = "2.0"
-    id: int | float | str | msgspec.UnsetType | None = msgspec.UNSET
-    method: str
-    params: msgspec.Raw = msgspec.Raw(b"[]")
-
-
-class Failure(msgspec.Struct, frozen=True):
-    code: int
-    message: str
-
-
-class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """`result` or `error`, never both."""
-
-    jsonrpc: Literal["2.0"] = "2.0"
-    result: Any = msgspec.UNSET
-    error: Failure | msgspec.UnsetType = msgspec.UNSET
-    id: int | float | str | None
 
 
 class Context(msgspec.Struct, frozen=True):

@@ -19,6 +19,7 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fillwright.adapters import jsonrpc
 from fillwright.adapters.local import SystemClock
 from fillwright.adapters.sim import PRESETS, Preset, SimChain, default_market, line, rpc
 from fillwright.adapters.sim.node import Node, serving
@@ -29,9 +30,9 @@ from fillwright.landing import proves_lapse
 from fillwright.order import Fill, Mode, SignedTx
 from fillwright.ports import Rejection
 from fillwright.units import ATOMS_MAX, OrderId, Signature
-from tests.conformance.localnet import NodeProcess
 from tests.conformance.rigs import ChainRig, RemoteChainRig, in_loop, wish
 from tests.conformance.samples import BONK, SOL, USDC, HandClock
+from tests.conformance.simchain import NodeProcess
 from tests.servers.machine import free_port
 
 PAIR = frozenset({SOL.mint, USDC.mint})
@@ -154,52 +155,52 @@ async def test_a_batch_is_worked_through_in_order_and_answered_by_id(rig: Remote
 
 _VALID = call("getSlot")
 _BAD_CALLS: list[tuple[object, int]] = [
-    (b"", rpc.PARSE_ERROR),
-    (b"{", rpc.PARSE_ERROR),
-    (b"[", rpc.PARSE_ERROR),
-    (b"[1,]", rpc.PARSE_ERROR),
-    (b"\xff\xfe", rpc.PARSE_ERROR),
-    (b'{"jsonrpc":"2.0","id":1,"method":"\xff"}', rpc.PARSE_ERROR),
-    (b'{"jsonrpc":"2.0","id":1,"method":"\\ud800"}', rpc.PARSE_ERROR),
-    (b'{"jsonrpc":"2.0","id":NaN,"method":"getSlot"}', rpc.PARSE_ERROR),
-    (b"[" * 100_000, rpc.PARSE_ERROR),
-    (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, rpc.PARSE_ERROR),
-    ([], rpc.INVALID_REQUEST),
-    ([_VALID] * 257, rpc.INVALID_REQUEST),
-    (1, rpc.INVALID_REQUEST),
-    (None, rpc.INVALID_REQUEST),
-    ("getSlot", rpc.INVALID_REQUEST),
-    ({}, rpc.INVALID_REQUEST),
-    (_VALID | {"jsonrpc": "1.0"}, rpc.INVALID_REQUEST),
-    (_VALID | {"jsonrpc": 2.0}, rpc.INVALID_REQUEST),
-    (_VALID | {"method": 1}, rpc.INVALID_REQUEST),
-    (_VALID | {"id": []}, rpc.INVALID_REQUEST),
-    (_VALID | {"id": True}, rpc.INVALID_REQUEST),
-    (b'{"jsonrpc":"2.0","method":"getSlot","id":' + b"9" * 5_000 + b"}", rpc.INVALID_REQUEST),
-    (b'{"jsonrpc":"2.0","method":"getSlot","id":1e999}', rpc.INVALID_REQUEST),
-    (_VALID | {"method": "getslot"}, rpc.METHOD_NOT_FOUND),
-    (_VALID | {"method": "__init__"}, rpc.METHOD_NOT_FOUND),
-    (_VALID | {"params": {}}, rpc.INVALID_PARAMS),
-    (_VALID | {"params": 1}, rpc.INVALID_PARAMS),
-    (call("getSlot", "finalized"), rpc.INVALID_PARAMS),
-    (call("getSlot", {"commitment": "soon"}), rpc.INVALID_PARAMS),
-    (call("getSlot", {}, {}), rpc.INVALID_PARAMS),
-    (call("sendTransaction"), rpc.INVALID_PARAMS),
-    (call("sendTransaction", "AAAA"), rpc.INVALID_PARAMS),
-    (call("sendTransaction", "AAAA", {"encoding": "base58"}), rpc.INVALID_PARAMS),
-    (call("sendTransaction", "!", {"encoding": "base64"}), rpc.INVALID_PARAMS),
-    (call("sendTransaction", "", {"encoding": "base64"}), rpc.INVALID_PARAMS),
-    (call("getSignatureStatuses"), rpc.INVALID_PARAMS),
-    (call("getSignatureStatuses", "abc"), rpc.INVALID_PARAMS),
-    (call("getSignatureStatuses", ["s"] * 257), rpc.INVALID_PARAMS),
-    (call("getSignatureStatuses", ["s" * 129]), rpc.INVALID_PARAMS),
-    (b'{"jsonrpc":"2.0","id":1,"method":"getSignatureStatuses","params":[["\xff"]]}', rpc.INVALID_PARAMS),
-    (b'{"jsonrpc":"2.0","id":1,"method":"getSignatureStatuses","params":[["\\ud800"]]}', rpc.PARSE_ERROR),
-    (call("fillwright_getPools", "raydium"), rpc.INVALID_PARAMS),
-    (call("fillwright_getPools", "raydium", [str(n) for n in range(65)]), rpc.INVALID_PARAMS),
-    (call("fillwright_getSettlements", -1), rpc.INVALID_PARAMS),
-    (call("fillwright_getSettlements", 2**63), rpc.INVALID_PARAMS),
-    (call("fillwright_getSettlements", 0, 0), rpc.INVALID_PARAMS),
+    (b"", jsonrpc.PARSE_ERROR),
+    (b"{", jsonrpc.PARSE_ERROR),
+    (b"[", jsonrpc.PARSE_ERROR),
+    (b"[1,]", jsonrpc.PARSE_ERROR),
+    (b"\xff\xfe", jsonrpc.PARSE_ERROR),
+    (b'{"jsonrpc":"2.0","id":1,"method":"\xff"}', jsonrpc.PARSE_ERROR),
+    (b'{"jsonrpc":"2.0","id":1,"method":"\\ud800"}', jsonrpc.PARSE_ERROR),
+    (b'{"jsonrpc":"2.0","id":NaN,"method":"getSlot"}', jsonrpc.PARSE_ERROR),
+    (b"[" * 100_000, jsonrpc.PARSE_ERROR),
+    (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, jsonrpc.PARSE_ERROR),
+    ([], jsonrpc.INVALID_REQUEST),
+    ([_VALID] * 257, jsonrpc.INVALID_REQUEST),
+    (1, jsonrpc.INVALID_REQUEST),
+    (None, jsonrpc.INVALID_REQUEST),
+    ("getSlot", jsonrpc.INVALID_REQUEST),
+    ({}, jsonrpc.INVALID_REQUEST),
+    (_VALID | {"jsonrpc": "1.0"}, jsonrpc.INVALID_REQUEST),
+    (_VALID | {"jsonrpc": 2.0}, jsonrpc.INVALID_REQUEST),
+    (_VALID | {"method": 1}, jsonrpc.INVALID_REQUEST),
+    (_VALID | {"id": []}, jsonrpc.INVALID_REQUEST),
+    (_VALID | {"id": True}, jsonrpc.INVALID_REQUEST),
+    (b'{"jsonrpc":"2.0","method":"getSlot","id":' + b"9" * 5_000 + b"}", jsonrpc.INVALID_REQUEST),
+    (b'{"jsonrpc":"2.0","method":"getSlot","id":1e999}', jsonrpc.INVALID_REQUEST),
+    (_VALID | {"method": "getslot"}, jsonrpc.METHOD_NOT_FOUND),
+    (_VALID | {"method": "__init__"}, jsonrpc.METHOD_NOT_FOUND),
+    (_VALID | {"params": {}}, jsonrpc.INVALID_PARAMS),
+    (_VALID | {"params": 1}, jsonrpc.INVALID_PARAMS),
+    (call("getSlot", "finalized"), jsonrpc.INVALID_PARAMS),
+    (call("getSlot", {"commitment": "soon"}), jsonrpc.INVALID_PARAMS),
+    (call("getSlot", {}, {}), jsonrpc.INVALID_PARAMS),
+    (call("sendTransaction"), jsonrpc.INVALID_PARAMS),
+    (call("sendTransaction", "AAAA"), jsonrpc.INVALID_PARAMS),
+    (call("sendTransaction", "AAAA", {"encoding": "base58"}), jsonrpc.INVALID_PARAMS),
+    (call("sendTransaction", "!", {"encoding": "base64"}), jsonrpc.INVALID_PARAMS),
+    (call("sendTransaction", "", {"encoding": "base64"}), jsonrpc.INVALID_PARAMS),
+    (call("getSignatureStatuses"), jsonrpc.INVALID_PARAMS),
+    (call("getSignatureStatuses", "abc"), jsonrpc.INVALID_PARAMS),
+    (call("getSignatureStatuses", ["s"] * 257), jsonrpc.INVALID_PARAMS),
+    (call("getSignatureStatuses", ["s" * 129]), jsonrpc.INVALID_PARAMS),
+    (b'{"jsonrpc":"2.0","id":1,"method":"getSignatureStatuses","params":[["\xff"]]}', jsonrpc.INVALID_PARAMS),
+    (b'{"jsonrpc":"2.0","id":1,"method":"getSignatureStatuses","params":[["\\ud800"]]}', jsonrpc.PARSE_ERROR),
+    (call("fillwright_getPools", "raydium"), jsonrpc.INVALID_PARAMS),
+    (call("fillwright_getPools", "raydium", [str(n) for n in range(65)]), jsonrpc.INVALID_PARAMS),
+    (call("fillwright_getSettlements", -1), jsonrpc.INVALID_PARAMS),
+    (call("fillwright_getSettlements", 2**63), jsonrpc.INVALID_PARAMS),
+    (call("fillwright_getSettlements", 0, 0), jsonrpc.INVALID_PARAMS),
 ]
 
 
@@ -211,7 +212,7 @@ async def test_bad_input_is_refused_in_json_rpc_s_words(rig: RemoteChainRig) -> 
             answer = json.loads(answered)
             assert (status, answer.get("error", {}).get("code")) == (200, code), body
             assert answer.keys() == {"jsonrpc", "error", "id"}, body
-            known = code in (rpc.METHOD_NOT_FOUND, rpc.INVALID_PARAMS)
+            known = code in (jsonrpc.METHOD_NOT_FOUND, jsonrpc.INVALID_PARAMS)
             assert answer["id"] == (1 if known else None), body
         mixed = [1, _VALID, {"jsonrpc": "2.0"}, call("nothing", id=2)]
         answers = json.loads((await posted(url, mixed))[1])
@@ -227,7 +228,7 @@ async def test_what_is_not_even_a_call_gets_a_4xx(rig: RemoteChainRig) -> None:
         assert (await posted(url, valid, **{"Content-Type": "application/json; charset=utf-8"}))[0] == 200
         assert (await posted(url, io.BytesIO(b" " * (rpc.BODY_MAX + 1))))[0] == 413
         status, body = await posted(url, gzip.compress(valid), **{"Content-Encoding": "gzip"})
-        assert (status, json.loads(body)["error"]["code"]) == (200, rpc.PARSE_ERROR), "nothing is unpacked"
+        assert (status, json.loads(body)["error"]["code"]) == (200, jsonrpc.PARSE_ERROR), "nothing is unpacked"
         async with session.get(url) as response:
             assert response.status == 405
         async with session.post(f"{url}/elsewhere") as response:
@@ -281,7 +282,7 @@ _BAD_BYTES = {
 async def test_bytes_that_are_no_transaction_are_refused_and_the_chain_goes_on(rig: RemoteChainRig, raw: bytes) -> None:
     async with served(rig) as url:
         answer = json.loads((await posted(url, call("sendTransaction", *send_params(raw))))[1])
-        assert answer["error"]["code"] == rpc.INVALID_PARAMS
+        assert answer["error"]["code"] == jsonrpc.INVALID_PARAMS
         signature = await result(url, "sendTransaction", *send_params(forged()))
         rig.pass_slots(1)
         assert [each.signature for each in rig.network.settlements()] == [signature]

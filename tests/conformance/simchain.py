@@ -1,4 +1,4 @@
-"""A node as its own process, to be killed: `python -m tests.conformance.localnet FILE PORT`."""
+"""A node as its own process, to be killed: `python -m tests.conformance.simchain FILE PORT`."""
 
 import asyncio
 import os
@@ -27,7 +27,7 @@ class NodeProcess:
 
     def start(self) -> None:
         """Returns once it accepts connections."""
-        command = [sys.executable, "-m", "tests.conformance.localnet", str(self._file), str(self._port)]
+        command = [sys.executable, "-m", "tests.conformance.simchain", str(self._file), str(self._port)]
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": os.pathsep.join(sys.path)}
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
         assert self._process.stdout is not None
