@@ -83,6 +83,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return self.backoff_ms[min(attempt, len(self.backoff_ms)) - 1]
 
 
+DAY_MS: Final = 86_400_000
+"""What a cap of a day reaches back: 24 hours, not a calendar's day."""
 FAST_BACKOFF_MS: Final = (Millis(500), Millis(1_000), Millis(2_000))
 
 

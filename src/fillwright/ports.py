@@ -303,6 +303,47 @@ class Messenger(Protocol):
         of the answer but its status is kept. Never raises."""
 
 
+# --- spending: what a wallet's caps have left --------------------------------------------------------------
+
+
+class Take(msgspec.Struct, frozen=True):
+    """What a transaction may spend of a token at most, and the caps on it. None: no such cap."""
+
+    mint: Mint
+    amount: Atoms
+    order_cap: Atoms | None
+    day_cap: Atoms | None
+
+
+class Excess(msgspec.Struct, frozen=True):
+    """A cap that a transaction would go beyond."""
+
+    mint: Mint
+    take: Atoms
+    spent: Atoms
+    """What counts against the cap already."""
+    of_day: bool
+    """Whether it is the cap of 24 hours; else that of one order."""
+
+
+class Spending(Protocol):
+    """What transactions may have spent, in the store's database and by its clock, of all accounts and processes.
+
+    Every method may raise FillwrightError(STORE_UNAVAILABLE).
+    """
+
+    async def reserve(self, order_id: OrderId, takes: Sequence[Take]) -> Excess | None:
+        """Count what the order's next transaction may spend, durably, all or nothing; or tell what would be too much.
+
+        It counts from now on for 24 hours, and for its order for ever, unless that transaction comes to nothing: it
+        stops counting when the order tries again (which it does only after proof), waits or ends without it.
+        Two calls never share what is left of a cap.
+        """
+
+    async def spent(self, mint: Mint) -> Atoms:
+        """What counts of this token now: of the last 24 hours."""
+
+
 # --- queue and bus: hints ---------------------------------------------------------------------------------
 
 
@@ -442,6 +483,20 @@ class Chain(Protocol):
 
     async def ping(self) -> None:
         """Return if a node answers."""
+
+
+# --- signer: the key ---------------------------------------------------------------------------------------
+
+
+class Signer(Protocol):
+    """Holds the wallet's key, and shows it to nobody."""
+
+    @property
+    def address(self) -> str:
+        """The wallet's public key, in base58."""
+
+    async def sign(self, message: bytes) -> bytes:
+        """The 64 bytes of the signature. Raises FillwrightError(SIGNER_UNAVAILABLE)."""
 
 
 # --- discovery: new pools ---------------------------------------------------------------------------------

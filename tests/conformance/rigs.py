@@ -77,6 +77,7 @@ _BACK: Final = """
     UPDATE orders SET updated_at = updated_at - make_interval(secs => $1) WHERE due_at IS NOT NULL;
     UPDATE switches SET fires_at = fires_at - ($1 * 1000)::bigint;
     UPDATE webhooks SET failing_since = failing_since - ($1 * 1000)::bigint;
+    UPDATE spendings SET at = at - ($1 * 1000)::bigint;
     UPDATE webhook_deliveries SET created_at = created_at - ($1 * 1000)::bigint, due_at = due_at - ($1 * 1000)::bigint,
         leased_until = leased_until - ($1 * 1000)::bigint;
 """

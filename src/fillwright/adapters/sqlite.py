@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from fillwright.access import Key, KeyId, Limits, Scope, Ticket
+from fillwright.adapters.sqlite_spending import SqliteSpending
 from fillwright.adapters.sqlite_webhooks import SqliteWebhooks
 from fillwright.errors import Code, FillwrightError, Problem
 from fillwright.order import (
@@ -120,6 +121,7 @@ class SqliteStore:
         self._flushing: asyncio.Task[None] | None = None
         self.keys = SqliteKeys(self._read, self._write, self._writer)
         self.webhooks = SqliteWebhooks(self._read, self._write, self._writer, clock)
+        self.spending = SqliteSpending(self._read, self._write, self._writer, clock)
 
     def close(self) -> None:
         self._write_thread.shutdown()

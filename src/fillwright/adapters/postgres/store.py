@@ -23,6 +23,7 @@ from fillwright.adapters.postgres.link import (
 )
 from fillwright.adapters.postgres.rows import ORDER, conditions, order_of, stamped_of
 from fillwright.adapters.postgres.schema import adopt, migrate, require_durable
+from fillwright.adapters.postgres.spending import PostgresSpending
 from fillwright.adapters.postgres.webhooks import PostgresWebhooks
 from fillwright.adapters.postgres.writer import Writer
 from fillwright.errors import Code, FillwrightError
@@ -82,6 +83,7 @@ class PostgresStore:
         self._lease_s = lease_s
         self.keys = PostgresKeys(self._read)
         self.webhooks = PostgresWebhooks(self._read, self._read_after)
+        self.spending = PostgresSpending(self._read, self._read_after)
 
     @classmethod
     async def open(cls, url: str, *, lease_s: float, allow_unsafe: bool = False) -> "PostgresStore":
