@@ -8,6 +8,7 @@ EXAMPLES ?= 500
 N       ?= 100000
 JOBS    ?= 0
 ARGS    ?=
+DIR     ?=
 
 VENV := .venv
 BIN  := $(VENV)/bin
@@ -28,7 +29,7 @@ INSTALL = $(PIP) install --quiet --no-deps
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install install-production dev run demo prod-demo test check format fuzz-api fuzz-bodies stalled-readers sim power chaos docs bench bench-router bench-triggers bench-prod bench-streams lock clean
+.PHONY: help install install-production dev run demo prod-demo test test-programs check format fuzz-api fuzz-bodies stalled-readers sim power chaos localnet-faults docs bench bench-router bench-triggers bench-prod bench-streams lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,14 +43,17 @@ dev: $(DEV) ## create .venv with what developing needs
 run: $(BASE) ## start the server (PORT=n; ARGS= for more options)
 	@exec $(BIN)/fillwright serve $(ARGS)
 
-demo: $(BASE) ## watch a few orders go through the whole engine
-	@exec $(BIN)/fillwright demo $(ARGS)
+demo: $(BASE) ## watch a few orders go through the whole engine (LIVE=localnet: real transactions, on a chain of its own)
+	@exec $(BIN)/fillwright demo $(if $(LIVE),--live $(LIVE)) $(ARGS)
 
 prod-demo: $(DEV) ## PostgreSQL, Redis, 2 API and 3 worker processes on this machine, and a few orders
 	$(BIN)/python -m tests.servers $(ARGS)
 
 test: $(DEV) ## run the tests (ARGS='-k name'; JOBS=auto for all cores)
 	$(BIN)/python -m pytest -n $(JOBS) $(ARGS)
+
+test-programs: $(DEV) ## swaps executed by the programs' own binaries: DIR=folder of <program id>.so
+	$(BIN)/python -m tests.programs $(DIR) $(ARGS)
 
 check: $(DEV) ## formatting, lint, types, layers
 	$(BIN)/ruff format --check $(CODE)
@@ -78,6 +82,9 @@ power: $(DEV) ## cut the power under SQLite: CUTS=n, or SEED=k to replay one dis
 
 chaos: $(DEV) ## real processes under fire: SECONDS=n, SEED=k (ARGS=--without-redis)
 	$(BIN)/python -m tests.chaos --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+localnet-faults: $(DEV) ## the engine on a localnet that drops, lags, lies and forks, killed again and again: N=5000, SEED=k
+	$(BIN)/python -m tests.solana $(if $(N),--orders $(N)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 docs: $(DEV) ## the documentation site, into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet

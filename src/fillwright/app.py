@@ -20,18 +20,20 @@ from fillwright.adapters.sim import PRESETS, Auditor, RemoteChain, SimChain, Sim
 from fillwright.adapters.sim.chain import SLOT_MS
 from fillwright.adapters.sim.market import HUBS, TOKENS
 from fillwright.adapters.sqlite import SqliteStore
-from fillwright.config import Config, made_up_name
+from fillwright.config import Config, Live, made_up_name, text_of
 from fillwright.courier import Courier
-from fillwright.engine import Engine
+from fillwright.engine import Engine, Network
 from fillwright.errors import Code, FillwrightError
 from fillwright.executor import Executor
 from fillwright.guard import GuardedVenue
 from fillwright.lab import Crew, Lab
 from fillwright.observe import Observer
 from fillwright.order import Recorded
-from fillwright.ports import Bus, Clock, Entropy, Keys, Queue, Store, Webhooks
+from fillwright.policy import Policy
+from fillwright.ports import Bus, Chain, Clock, Discovery, Entropy, Keys, Queue, Store, Venue, Webhooks
 from fillwright.subscribers import Subscribers
 from fillwright.tokens import Tokens
+from fillwright.units import Mint
 from fillwright.wire import rfc3339
 from fillwright.wire.frames import news_of
 from fillwright.worker import Worker
@@ -39,6 +41,7 @@ from fillwright.worker import Worker
 if TYPE_CHECKING:
     from fillwright.adapters.otlp import Traces
     from fillwright.adapters.postgres import PostgresStore
+    from fillwright.adapters.solana.world import Solana
 
 VENUES: Final = ("raydium", "meteora")
 _EMBEDDED: Final = "embedded"
@@ -51,12 +54,26 @@ class Assembled(msgspec.Struct, frozen=True):
 
     engine: Engine
     worker: Worker | Crew | None
-    chain: SimChain | RemoteChain
+    chain: Chain
     registry: CollectorRegistry
     entropy: Entropy
     keys: Keys
     lab: Lab | None
     """Where everything is simulated in this process."""
+    live: "Solana | None"
+    """Where money is real."""
+
+
+class _World(msgspec.Struct, frozen=True, kw_only=True):
+    """What orders are executed on."""
+
+    chain: Chain
+    venues: Sequence[Venue]
+    discovery: Discovery
+    tokens: Tokens
+    policy: Policy
+    network: Network
+    live: "Solana | None" = None
 
 
 @asynccontextmanager
@@ -66,27 +83,26 @@ async def open_engine(config: Config) -> AsyncIterator[Assembled]:
     Raises FillwrightError: CONFIG_INVALID, also where another process works on the same folder; STORE_UNAVAILABLE.
     """
     async with AsyncExitStack() as parts:
-        if config.database is None or config.chain is None:
+        if config.database is None or (config.chain is None and config.live is None):
             parts.enter_context(owned(config.data))
-        clock, entropy, preset = SystemClock(), SystemEntropy(), PRESETS[config.sim]
+        clock, entropy = SystemClock(), SystemEntropy()
         registry = _registry()
         observer = Observer(registry)
         store = await _store(config, clock, parts)
         queue, bus = await _queue_and_bus(config, parts)
-        chain = await _chain(config, clock, entropy, parts)
+        world = await _world(config, store, clock, entropy, parts)
         name = _EMBEDDED if config.database is None else config.worker or made_up_name()
         traces = await _traces(config, name, store, clock, parts)
-        markets = [SimVenue(venue, chain, clock, preset, config.seed) for venue in VENUES]
-        venues = [GuardedVenue(market, clock, config.policy) for market in markets]
+        venues = [GuardedVenue(venue, clock, world.policy) for venue in world.venues]
         executor = Executor(
             store=store,
             bus=bus,
             venues=venues,
-            chain=chain,
-            discovery=chain,
+            chain=world.chain,
+            discovery=world.discovery,
             clock=clock,
-            policy=config.policy,
-            hubs=HUBS,
+            policy=world.policy,
+            hubs=_hubs(world.tokens),
             alarm=observer.alarm,
             observe=observer.recorded if traces is None else _each(observer.recorded, traces.recorded),
             news_of=news_of,
@@ -97,27 +113,42 @@ async def open_engine(config: Config) -> AsyncIterator[Assembled]:
             queue=queue,
             worker=worker,
             entropy=entropy,
-            tokens=Tokens(TOKENS),
+            tokens=world.tokens,
             subscribers=Subscribers(executor, store.webhooks, entropy, allow_private=config.webhooks_allow_private),
             courier=await _courier(config, executor, store.webhooks, entropy, observer, parts),
+            network=world.network,
         )
-        lab = _lab(config, clock, chain, markets, worker)
+        lab = _lab(config, clock, world, worker)
         refused: FillwrightError | None = None
-        async with asyncio.TaskGroup() as group:
+        async with _plainly(), asyncio.TaskGroup() as group:
             group.create_task(engine.run())
+            judging = group.create_task(world.live.judge_late()) if world.live is not None else None
             dropping: dict[str, Queue | Bus | Traces] = {"hints": queue, "events": bus}
             if traces is not None:
                 dropping["traces"] = traces
             load = group.create_task(_watch_load(observer, engine, worker, queue, dropping, venues))
             try:
-                yield Assembled(engine, worker, chain, registry, entropy, store.keys, lab)
+                yield Assembled(engine, worker, world.chain, registry, entropy, store.keys, lab, world.live)
             except FillwrightError as error:  # such as a port in use: the group would wrap it into one of its own
                 refused = error
             finally:
                 engine.stop()
                 load.cancel()
+                if judging is not None:
+                    judging.cancel()
         if refused is not None:
             raise refused
+
+
+@asynccontextmanager
+async def _plainly() -> AsyncIterator[None]:
+    """An expected failure of one task, such as a node of another cluster, is told as itself, not as a group of one."""
+    try:
+        yield
+    except ExceptionGroup as group:
+        if len(group.exceptions) == 1 and isinstance(group.exceptions[0], FillwrightError):
+            raise group.exceptions[0] from None
+        raise
 
 
 @asynccontextmanager
@@ -188,12 +219,54 @@ async def _courier(
     )
 
 
-async def _chain(config: Config, clock: Clock, entropy: Entropy, parts: AsyncExitStack) -> SimChain | RemoteChain:
+async def _world(
+    config: Config, store: "SqliteStore | PostgresStore", clock: Clock, entropy: Entropy, parts: AsyncExitStack
+) -> _World:
+    if config.live is not None:
+        return await _real(config, config.live, store, clock, entropy, parts)
+    chain: SimChain | RemoteChain
     if config.chain is None:
-        return parts.enter_context(closing(sim_chain(config, clock)))
-    chain = RemoteChain(config.chain, clock, entropy)
-    parts.push_async_callback(chain.close)
-    return chain
+        chain = parts.enter_context(closing(sim_chain(config, clock)))
+    else:
+        chain = RemoteChain(config.chain, clock, entropy)
+        parts.push_async_callback(chain.close)
+    preset = PRESETS[config.sim]
+    return _World(
+        chain=chain,
+        venues=[SimVenue(venue, chain, clock, preset, config.seed) for venue in VENUES],
+        discovery=chain,
+        tokens=Tokens(TOKENS),
+        policy=config.policy,
+        network=Network(),
+    )
+
+
+async def _real(
+    config: Config,
+    live: Live,
+    store: "SqliteStore | PostgresStore",
+    clock: Clock,
+    entropy: Entropy,
+    parts: AsyncExitStack,
+) -> _World:
+    from fillwright.live import live_policy, open_live  # what trades real money is not even loaded without need
+
+    solana = await parts.enter_async_context(open_live(live, store.spending, clock, entropy))
+    return _World(
+        chain=solana.chain,
+        venues=solana.venues,
+        discovery=solana.discovery,
+        tokens=solana.tokens,
+        policy=live_policy(config.policy, live),
+        network=Network(cluster=live.cluster, wallet=solana.rules.wallet),
+        live=solana,
+    )
+
+
+def _hubs(tokens: Tokens) -> frozenset[Mint]:
+    """Those of the usual hubs that may be traded here, wherever their mints are."""
+    names = {token.symbol for token in TOKENS if token.mint in HUBS}
+    return frozenset(token.mint for token in tokens.all if token.symbol in names)
 
 
 def _worker(config: Config, name: str, hire: Callable[[str], Worker]) -> Worker | Crew | None:
@@ -205,23 +278,23 @@ def _worker(config: Config, name: str, hire: Callable[[str], Worker]) -> Worker 
 def _lab(
     config: Config,
     clock: Clock,
-    chain: SimChain | RemoteChain,
-    markets: Sequence[SimVenue],
+    world: _World,
     worker: Worker | Crew | None,
 ) -> Lab | None:
     """Only where both the orders and the chain are this process's own."""
-    if config.database is not None or not isinstance(chain, SimChain):
+    if config.database is not None or not isinstance(world.chain, SimChain):
         return None
     policy = config.policy
-    world = SimWorld(PRESETS[config.sim], chain, markets)
+    markets = [venue for venue in world.venues if isinstance(venue, SimVenue)]
+    simulated = SimWorld(PRESETS[config.sim], world.chain, markets)
     auditor = Auditor(config.data, clock, lease_s=policy.lease_s, concurrency=policy.concurrency)
-    return Lab(world, worker if isinstance(worker, Crew) else None, auditor.audit)
+    return Lab(simulated, worker if isinstance(worker, Crew) else None, auditor.audit)
 
 
 def sim_chain(config: Config, clock: Clock) -> SimChain:
     """The simulated network of this configuration; its folder must be `owned`."""
     every_slots = config.new_pools_s * 1_000 // SLOT_MS
-    market = default_market(config.seed, _text_of(config.prices), newcomer_every_slots=every_slots)
+    market = default_market(config.seed, text_of(config.prices, "FILLWRIGHT_PRICES"), newcomer_every_slots=every_slots)
     return SimChain(config.data / "chain.db", clock, market, PRESETS[config.sim], config.seed)
 
 
@@ -245,15 +318,6 @@ def _needs(extra: str, asked: str) -> Iterator[None]:
     except ImportError as error:
         why = f"{asked}, but {error.name} is not installed: pip install 'fillwright[{extra}]'"
         raise FillwrightError(Code.CONFIG_INVALID, why) from error
-
-
-def _text_of(file: Path | None) -> str | None:
-    if file is None:
-        return None
-    try:
-        return file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise FillwrightError(Code.CONFIG_INVALID, f"FILLWRIGHT_PRICES: cannot read {file}") from error
 
 
 # --- what the operator sees -------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from fillwright import __version__
@@ -112,9 +113,55 @@ def _add_engine(commands: Commands) -> None:
     serve.add_argument(
         "--workers", type=int, choices=(0, 1), help="0: accept orders, leave the work to `fillwright worker`"
     )
-    _command(commands, "worker", _work, "work on the orders of a shared database; start as many as you like")
-    _command(commands, "localnet", _localnet, "run the simulated chain for several processes")
-    _command(commands, "demo", _demo, "send five orders through a fresh engine and show what happens", json=False)
+    worker = _command(commands, "worker", _work, "work on the orders of a shared database; start as many as you like")
+    for command in (serve, worker):
+        command.add_argument(
+            "--live", action="store_true", help="real money, on the chain that FILLWRIGHT_CLUSTER names"
+        )
+    _command(commands, "simchain", _simchain, "run the simulated chain for several processes")
+    localnet = _command(
+        commands, "localnet", _localnet, "run a Solana of your own: JSON-RPC and WebSocket, no real funds"
+    )
+    _add_localnet(localnet)
+    demo = _command(
+        commands, "demo", _demo, "send five orders through a fresh engine and show what happens", json=False
+    )
+    demo.add_argument("--live", choices=("localnet",), help="with real transactions, on a localnet of its own")
+
+
+def _add_localnet(localnet: argparse.ArgumentParser) -> None:
+    localnet.add_argument("--port", type=_count, metavar="N", help="WebSockets also listen one above (PORT, or 8899)")
+    localnet.add_argument(
+        "--programs", type=Path, metavar="DIR", help="binaries, each PROGRAM_ID.so; swaps of others are emulated"
+    )
+    localnet.add_argument(
+        "--accounts", type=Path, metavar="DIR", help="accounts as `solana account ADDRESS --output json` writes them"
+    )
+    beat = localnet.add_mutually_exclusive_group()
+    beat.add_argument("--block-ms", type=_count, default=400, metavar="N", help="a block each so many ms (400)")
+    beat.add_argument("--manual", action="store_true", help="blocks only by localnet_produceBlocks")
+    localnet.add_argument(
+        "--final-after", type=_count, default=32, metavar="N", help="a block is final beneath so many (32)"
+    )
+    localnet.add_argument("--seed", type=_count, default=1, metavar="N", help="of the crowd and the faults (1)")
+    localnet.add_argument(
+        "--trade-blocks",
+        type=_count_or_none,
+        default=5,
+        metavar="N",
+        help="somebody trades every N blocks (5); 0: never",
+    )
+    localnet.add_argument(
+        "--newcomer-blocks", type=_count_or_none, default=0, metavar="N", help="a new pool every N blocks; 0: none (0)"
+    )
+    localnet.add_argument(
+        "--fund",
+        action="append",
+        default=[],
+        metavar="ADDRESS=SOL:10,USDC:5000",
+        help="give a wallet something to begin with; may be given again",
+    )
+    localnet.add_argument("--faults", metavar="JSON", help='such as {"droppedSends": 0.6}; see docs/how-to/localnet.md')
 
 
 def _add_orders(commands: Commands) -> None:
@@ -295,6 +342,10 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _count_or_none(text: str) -> int:
+    return 0 if text == "0" else _count(text)
+
+
 # --- what then runs ---------------------------------------------------------------------------------------
 
 
@@ -307,36 +358,51 @@ def _config() -> "Config":
 def _serve(asked: argparse.Namespace) -> int:
     import msgspec
 
-    from fillwright.commands.engine import greet, run
+    from fillwright.commands.engine import greet, run, warn
     from fillwright.processes import serve
 
     config = _config()
+    config.require_live(asked=asked.live)
+    warn(config)
     if asked.workers is not None:
         config = msgspec.structs.replace(config, start_worker=asked.workers > 0)
-    return run(serve(config, greet("serve", as_json=asked.json)))
+    return run(serve(config, greet("serve", as_json=asked.json, cluster=config.cluster)))
 
 
 def _work(asked: argparse.Namespace) -> int:
     import msgspec
 
-    from fillwright.commands.engine import greet, run
+    from fillwright.commands.engine import greet, run, warn
     from fillwright.processes import work
 
-    return run(work(msgspec.structs.replace(_config(), start_worker=True), greet("worker", as_json=asked.json)))
+    config = _config()
+    config.require_live(asked=asked.live)
+    warn(config)
+    announce = greet("worker", as_json=asked.json, cluster=config.cluster)
+    return run(work(msgspec.structs.replace(config, start_worker=True), announce))
+
+
+def _simchain(asked: argparse.Namespace) -> int:
+    from fillwright.commands.engine import greet, run
+    from fillwright.processes import simchain
+
+    return run(simchain(_config(), greet("simchain", as_json=asked.json)))
 
 
 def _localnet(asked: argparse.Namespace) -> int:
     from fillwright.commands.engine import greet, run
+    from fillwright.commands.localnet import plan_of
     from fillwright.processes import localnet
 
-    return run(localnet(_config(), greet("localnet", as_json=asked.json)))
+    plan, block_s = plan_of(asked)
+    return run(localnet(_config(), plan, greet("localnet", as_json=asked.json), port=asked.port, block_s=block_s))
 
 
 def _demo(asked: argparse.Namespace) -> int:
     from fillwright.commands.engine import run
-    from fillwright.demo import demo
+    from fillwright.demo import demo, rehearsal
 
-    return run(demo(_config()))
+    return run(rehearsal() if asked.live else demo(_config()))
 
 
 def _client(asked: argparse.Namespace) -> int:

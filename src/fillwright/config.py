@@ -7,7 +7,7 @@ for reading, for the errors and for docs/SETTINGS.md. Must never: guess at a set
 import os
 import re
 import socket
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TextIO
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
@@ -17,31 +17,26 @@ import msgspec
 from fillwright.access import TOKEN_FORM, is_token
 from fillwright.errors import Code, FillwrightError
 from fillwright.policy import FAST_BACKOFF_MS, Policy
+from fillwright.settings.live import LIVE_SETTINGS, Live, live_of
+from fillwright.settings.texts import Parse, Secret, Setting, choice, integer, invalid, of_form, one_of, seconds
+
+__all__ = [
+    "CHAIN_PORT",
+    "SERVE_PORT",
+    "SETTINGS",
+    "Config",
+    "Live",
+    "Secret",
+    "Setting",
+    "has_colours",
+    "load",
+    "made_up_name",
+    "text_of",
+]
 
 SERVE_PORT: Final = 3000
-LOCALNET_PORT: Final = 8899
-"""Where `fillwright serve` and `fillwright localnet` listen unless PORT says otherwise."""
-
-
-class Secret:
-    """A text that no log line, error or `repr` shows; only who calls `reveal` sees it."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def reveal(self) -> str:
-        return self._text
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and self._text == other._text
-
-    def __hash__(self) -> int:
-        return hash(self._text)
-
-    def __repr__(self) -> str:
-        return "Secret(...)"
+CHAIN_PORT: Final = 8899
+"""Where `fillwright serve` and `fillwright simchain` listen unless PORT says otherwise."""
 
 
 class Config(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,6 +71,24 @@ class Config(msgspec.Struct, frozen=True, kw_only=True):
     log: str = "text"
     log_level: str = "INFO"
     policy: Policy = Policy()
+    live: Live | None = None
+    """None: a simulated chain."""
+
+    @property
+    def cluster(self) -> str | None:
+        """The real chain that is asked for."""
+        return None if self.live is None else self.live.cluster
+
+    def require_live(self, *, asked: bool) -> None:
+        """Real money moves only where the settings name a cluster and whoever starts the process says `--live` as well.
+
+        Raises FillwrightError(CONFIG_INVALID) where one comes without the other.
+        """
+        if asked and self.live is None:
+            raise invalid("--live", "needs a cluster: set FILLWRIGHT_CLUSTER, and see docs/how-to/live.md")
+        if self.live is not None and not asked:
+            why = f"names {self.live.cluster}, a real chain: say so with --live as well, or unset it for the simulation"
+            raise invalid("FILLWRIGHT_CLUSTER", why)
 
 
 def made_up_name() -> str:
@@ -90,46 +103,6 @@ def has_colours(stream: TextIO) -> bool:
 
 
 # --- how a text is read -----------------------------------------------------------------------------------
-
-Parse = Callable[[str], Any]
-"""Text to value. Raises ValueError("must be ...") in words that do not repeat the text: it may be a secret."""
-
-
-def _integer(low: int, high: int) -> Parse:
-    def parse(text: str) -> int:
-        readable = text.isascii() and text.isdigit() and len(text) <= len(str(high))
-        if not (readable and low <= int(text) <= high):
-            raise ValueError(f"must be a whole number from {low} to {high}")
-        return int(text)
-
-    return parse
-
-
-def _seconds(low: int, high: int) -> Parse:
-    whole = _integer(low, high)
-    return lambda text: float(whole(text))
-
-
-def _choice(values: Mapping[str, Any]) -> Parse:
-    def parse(text: str) -> Any:
-        if text not in values:
-            raise ValueError(f"must be one of {', '.join(values)}")
-        return values[text]
-
-    return parse
-
-
-def _one_of(*names: str) -> Parse:
-    return _choice({name: name for name in names})
-
-
-def _text(pattern: str, why: str) -> Parse:
-    def parse(text: str) -> str:
-        if re.fullmatch(pattern, text) is None:
-            raise ValueError(why)
-        return text
-
-    return parse
 
 
 def _switch(text: str) -> bool:
@@ -193,7 +166,7 @@ def _server(schemes: Mapping[str, str]) -> Parse:
 
 _PARTS: Final = frozenset({"host", "port", "user", "password", "dbname"})
 """What drivers would also take from a URL's query, past our comparison with the other settings."""
-_PORT: Final = _integer(1, 65_535)
+_PORT: Final = integer(1, 65_535)
 
 
 def _address(text: str) -> str:
@@ -233,30 +206,15 @@ def _api_key(text: str) -> Secret:
 # --- the table --------------------------------------------------------------------------------------------
 
 
-class Setting(msgspec.Struct, frozen=True):
-    """One thing that an operator may decide."""
-
-    names: tuple[str, ...]
-    """Its spellings: where several are set, they must agree."""
-    field: str
-    """Where it goes: a field of Config; or one of its policy; or a part of a server's address."""
-    parse: Parse
-    meaning: str
-    default: str | None = None
-    """In words, where it is not simply the field's default."""
-    is_secret: bool = False
-    """Then NAME_FILE may name a file that holds the text."""
-
-
 _BACKOFFS: Final = {"classic": Policy().backoff_ms, "fast": FAST_BACKOFF_MS}
 
 SETTINGS: Final = (
     Setting(
         ("PORT",),
         "port",
-        _integer(0, 65_535),
+        integer(0, 65_535),
         "port to listen on. A worker listens, for probes and metrics, only where it is set",
-        default=f"{SERVE_PORT}; localnet: {LOCALNET_PORT}; worker: none",
+        default=f"{SERVE_PORT}; simchain: {CHAIN_PORT}; worker: none",
     ),
     Setting(("FILLWRIGHT_HOST",), "host", str, "address to listen on; 0.0.0.0 for every network, as in a container"),
     Setting(
@@ -292,7 +250,7 @@ SETTINGS: Final = (
     Setting(("PGDATABASE", "DB_NAME"), "database.name", str, "its database"),
     Setting(("PGUSER", "DB_USER"), "database.user", str, "its user"),
     Setting(("PGPASSWORD", "DB_PASS"), "database.password", str, "its password", is_secret=True),
-    Setting(("DB_TYPE",), "database.type", _one_of("postgres", "postgresql"), "its kind: only PostgreSQL"),
+    Setting(("DB_TYPE",), "database.type", one_of("postgres", "postgresql"), "its kind: only PostgreSQL"),
     Setting(
         ("FILLWRIGHT_ALLOW_UNSAFE_DATABASE",),
         "allow_unsafe_database",
@@ -312,63 +270,63 @@ SETTINGS: Final = (
     Setting(
         ("QUEUE_NAME",),
         "queue",
-        _text(r"[A-Za-z0-9_.-]{1,48}", "must be 1 to 48 of A-Z a-z 0-9 _ . -"),
+        of_form(r"[A-Za-z0-9_.-]{1,48}", "must be 1 to 48 of A-Z a-z 0-9 _ . -"),
         "name of the queue; engines that share servers but not orders need different ones",
     ),
     Setting(("START_WORKER",), "start_worker", _switch, "false: `fillwright serve` accepts orders and executes none"),
-    Setting(("CONCURRENCY",), "policy.concurrency", _integer(1, 10_000), "orders that one worker executes at once"),
+    Setting(("CONCURRENCY",), "policy.concurrency", integer(1, 10_000), "orders that one worker executes at once"),
     Setting(
         ("FILLWRIGHT_WORKER",),
         "worker",
-        _text(r"[!-~]{1,64}", "must be 1 to 64 visible ASCII characters"),
+        of_form(r"[!-~]{1,64}", "must be 1 to 64 visible ASCII characters"),
         "this worker's name, unlike any other's",
         default="made from the host's name, the process id and chance",
     ),
     Setting(
         ("FILLWRIGHT_RETRY",),
         "policy.backoff_ms",
-        _choice(_BACKOFFS),
+        choice(_BACKOFFS),
         "pauses between attempts: `classic` 1-2-4 s or `fast` 0.5-1-2 s",
         default="classic",
     ),
     Setting(
         ("FILLWRIGHT_QUEUE_MAX",),
         "policy.waiting_max",
-        _integer(1, 1_000_000),
+        integer(1, 1_000_000),
         "orders waiting for a worker beyond which new ones are refused (503)",
     ),
     Setting(
         ("FILLWRIGHT_QUEUE_AGE_MAX_S",),
         "policy.waiting_s_max",
-        _seconds(1, 86_400),
+        seconds(1, 86_400),
         "seconds the oldest may have waited before new ones are refused (503)",
     ),
     Setting(
         ("FILLWRIGHT_DRAIN_NOTICE_S",),
         "policy.drain_notice_s",
-        _seconds(0, 600),
+        seconds(0, 600),
         "on SIGTERM: seconds of reporting not ready while still accepting, so that load balancers turn away first",
     ),
     Setting(
         ("FILLWRIGHT_DRAIN_S",),
         "policy.drain_s",
-        _seconds(0, 3_600),
+        seconds(0, 3_600),
         "then: seconds that running orders get to finish; another worker resumes the rest",
     ),
     Setting(
         ("FILLWRIGHT_CHAIN",),
         "chain",
         _address,
-        "address of a `fillwright localnet`; processes that share orders must share the chain",
+        "address of a `fillwright simchain`; processes that share orders must share the chain",
         default="a chain inside this process",
     ),
     Setting(
         ("FILLWRIGHT_SIM",),
         "sim",
-        _one_of("classic", "instant"),
+        one_of("classic", "instant"),
         "simulation: `classic` quotes in 100-400 ms, executes in 2-3 s, 8 % fail; `instant` does not wait",
     ),
-    Setting(("FILLWRIGHT_SEED",), "seed", _integer(0, 2**63 - 1), "seed of the simulated market and its faults"),
+    Setting(("FILLWRIGHT_SEED",), "seed", integer(0, 2**63 - 1), "seed of the simulated market and its faults"),
     Setting(
         ("FILLWRIGHT_PRICES",),
         "prices",
@@ -379,9 +337,10 @@ SETTINGS: Final = (
     Setting(
         ("FILLWRIGHT_NEW_POOLS_S",),
         "new_pools_s",
-        _integer(0, 86_400),
+        integer(0, 86_400),
         "simulation: about so many seconds between two new pools, for snipers; half of them are traps; 0: none",
     ),
+    *LIVE_SETTINGS,
     Setting(
         ("FILLWRIGHT_WEBHOOKS_ALLOW_PRIVATE",),
         "webhooks_allow_private",
@@ -423,11 +382,11 @@ SETTINGS: Final = (
     Setting(
         ("OTEL_SERVICE_NAME",),
         "service",
-        _text(r"[ -~]{1,64}", "must be 1 to 64 printable ASCII characters"),
+        of_form(r"[ -~]{1,64}", "must be 1 to 64 printable ASCII characters"),
         "what this process is called in traces",
     ),
-    Setting(("FILLWRIGHT_LOG",), "log", _one_of("text", "json"), "log lines: `text`, or `json` for one object a line"),
-    Setting(("FILLWRIGHT_LOG_LEVEL",), "log_level", _one_of("DEBUG", "INFO", "WARNING", "ERROR"), "least level logged"),
+    Setting(("FILLWRIGHT_LOG",), "log", one_of("text", "json"), "log lines: `text`, or `json` for one object a line"),
+    Setting(("FILLWRIGHT_LOG_LEVEL",), "log_level", one_of("DEBUG", "INFO", "WARNING", "ERROR"), "least level logged"),
 )
 
 
@@ -450,17 +409,34 @@ def load(env: Mapping[str, str]) -> Config:
             for field, value in _read(setting, name, text):
                 first = said.setdefault(field, _Said(name, value))
                 if first.value != value:
-                    raise _invalid(name, f"and {first.name} disagree; unset one")
+                    raise invalid(name, f"and {first.name} disagree; unset one")
     database, redis = _url("database", said), _url("redis", said)
     if redis is not None and database is None:
         why = "is set without a database: Redis only helps several processes that share one; set DATABASE_URL as well"
-        raise _invalid(said["redis.host"].name, why)
+        raise invalid(said["redis.host"].name, why)
     return Config(
         **{field: each.value for field, each in said.items() if "." not in field},
         database=database,
         redis=redis,
         policy=msgspec.structs.replace(Policy(), **_under("policy", said)),
+        live=_live(said),
     )
+
+
+def _live(said: Mapping[str, _Said]) -> Live | None:
+    parts = _under("live", said)
+    if "cluster" not in parts:
+        for field, each in said.items():
+            if field.startswith("live."):
+                raise invalid(
+                    each.name, "is of the real chain, and no cluster is named: set FILLWRIGHT_CLUSTER, or unset this"
+                )
+        return None
+    if "chain" in said:
+        raise invalid(
+            "FILLWRIGHT_CHAIN", "names a simulated chain, and FILLWRIGHT_CLUSTER a real one: unset one of them"
+        )
+    return live_of(parts)
 
 
 def _refuse_unknown(env: Mapping[str, str]) -> None:
@@ -468,7 +444,7 @@ def _refuse_unknown(env: Mapping[str, str]) -> None:
     files = {f"{name}_FILE" for setting in SETTINGS if setting.is_secret for name in setting.names}
     for name in env:
         if name.startswith("FILLWRIGHT_") and name not in known and name not in files:
-            raise _invalid(name, f"is not a setting; known: {', '.join(known)}")
+            raise invalid(name, f"is not a setting; known: {', '.join(known)}")
 
 
 def _spelled(setting: Setting, env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -484,20 +460,20 @@ def _content(name: str, file: str) -> str:
     try:
         text = Path(file).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, ValueError):
-        raise _invalid(name, "names a file that cannot be read") from None
+        raise invalid(name, "names a file that cannot be read") from None
     if not text:
-        raise _invalid(name, "names an empty file")
+        raise invalid(name, "names an empty file")
     return text
 
 
 def _read(setting: Setting, name: str, text: str) -> Iterator[tuple[str, Any]]:
     """The fields that it fills: one, or those parts of a server's address that a URL states."""
     if not text.isprintable():
-        raise _invalid(name, "holds a character that cannot be printed")
+        raise invalid(name, "holds a character that cannot be printed")
     try:
         value = setting.parse(text)
     except ValueError as error:
-        raise _invalid(name, str(error)) from None
+        raise invalid(name, str(error)) from None
     if isinstance(value, dict):
         yield from ((f"{setting.field}.{part}", each) for part, each in value.items())
     else:
@@ -511,7 +487,7 @@ def _url(server: str, said: Mapping[str, _Said]) -> Secret | None:
         return None
     if "host" not in parts:
         some = next(each.name for field, each in said.items() if field.startswith(f"{server}."))
-        raise _invalid(some, f"is set, but no setting names the host of the {server}; set that too, or unset this")
+        raise invalid(some, f"is set, but no setting names the host of the {server}; set that too, or unset this")
     scheme = parts.get("scheme", "postgresql" if server == "database" else "redis")
     host, port, options = parts["host"], parts.get("port"), parts.get("options", {})
     if host.startswith("/"):  # a socket's folder cannot stand where a host's name does
@@ -529,5 +505,11 @@ def _under(prefix: str, said: Mapping[str, _Said]) -> dict[str, Any]:
     return {field.partition(".")[2]: each.value for field, each in said.items() if field.startswith(f"{prefix}.")}
 
 
-def _invalid(name: str, why: str) -> FillwrightError:
-    return FillwrightError(Code.CONFIG_INVALID, f"{name} {why}")
+def text_of(file: Path | None, setting: str) -> str | None:
+    """What stands in a file that a setting names; None where it names none. Raises FillwrightError(CONFIG_INVALID)."""
+    if file is None:
+        return None
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FillwrightError(Code.CONFIG_INVALID, f"{setting}: cannot read {file}") from error

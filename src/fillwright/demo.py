@@ -4,20 +4,32 @@ Decides: what a newcomer sees. Must never: report a success that the chain's own
 """
 
 import asyncio
+import json
+import os
+import sys
 import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import aiohttp
+from solders.keypair import Keypair
 
 from fillwright.adapters.sim import SimChain
 from fillwright.adapters.sim.market import BONK, SOL, USDC, USDT
 from fillwright.app import Assembled, open_engine
-from fillwright.config import Config
+from fillwright.config import Config, load
 from fillwright.engine import Submission
+from fillwright.errors import Code, FillwrightError
 from fillwright.order import Intent, Mode, Order, Quote, Recorded, Routed, Side, Status
-from fillwright.units import Atoms, Bps, Token, format_atoms, parse_atoms
+from fillwright.units import NATIVE_MINT, Atoms, Bps, Token, format_atoms, parse_atoms
 from fillwright.wire.frames import price_text
 
 _ACCOUNT: Final = "demo"
+_FUNDS: Final = "SOL:100,USDC:1000,BONK:10000000"
+_BEGIN_S: Final = 60.0
+_END_S: Final = 10.0
 
 
 def _wish(side: Side, token_in: Token, token_out: Token, amount: str) -> Intent:
@@ -44,6 +56,70 @@ async def demo(config: Config) -> int:
             print(f"Five orders at once, simulation preset '{config.sim}'\n")
             ended = await asyncio.gather(*(_follow(running, i, wish) for i, wish in enumerate(_WISHES, 1)))
             return _summary(running, ended)
+
+
+async def rehearsal() -> int:
+    """The same with real transactions, on a `fillwright localnet` that begins and ends with it."""
+    pair = Keypair()
+    with tempfile.TemporaryDirectory(prefix="fillwright-demo-") as folder:
+        async with _localnet(str(pair.pubkey()), folder) as url:
+            wallet = {"FILLWRIGHT_WALLET_KEY": str(pair), "FILLWRIGHT_DATA": folder}
+            nodes = {"FILLWRIGHT_RPC": url, "FILLWRIGHT_RPC_WS": url.replace("http", "ws", 1)}
+            async with open_engine(load({"FILLWRIGHT_CLUSTER": "localnet", **nodes, **wallet})) as running:
+                print(f"Five orders at once on a localnet, from wallet {pair.pubkey()}\n")
+                ended = await asyncio.gather(*(_follow(running, i, wish) for i, wish in enumerate(_WISHES, 1)))
+                agreeing = [await _agrees(url, str(pair.pubkey()), order) for order in ended]
+                return _told(ended, agrees=all(agreeing), witness="chain's own balances agree")
+
+
+@asynccontextmanager
+async def _localnet(wallet: str, folder: str) -> AsyncIterator[str]:
+    """Its URL, as long as the context lasts."""
+    command = ("-m", "fillwright.cli", "localnet", "--json", "--fund", f"{wallet}={_FUNDS}")
+    others = {name: text for name, text in os.environ.items() if not name.startswith("FILLWRIGHT_")}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, *command, stdout=asyncio.subprocess.PIPE, cwd=folder, env={**others, "PORT": "0"}
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(_BEGIN_S):
+            told = await process.stdout.readline()
+        if not told:
+            raise FillwrightError(Code.CHAIN_UNAVAILABLE, "the localnet did not begin")
+        yield json.loads(told)["url"]
+    finally:
+        await _end(process)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.terminate()
+    try:
+        async with asyncio.timeout(_END_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+
+
+async def _agrees(url: str, wallet: str, order: Order) -> bool:
+    """Whether the chain moved just what the order tells of that token of it which is not SOL."""
+    if order.fill is None:
+        return False
+    intent, fill = order.intent, order.fill
+    pays = intent.token_in.mint != NATIVE_MINT
+    asked = {"jsonrpc": "2.0", "id": 1, "method": "getTransaction"}
+    params = [fill.signature, {"maxSupportedTransactionVersion": 0, "encoding": "json", "commitment": "confirmed"}]
+    async with aiohttp.ClientSession() as http, http.post(url, json={**asked, "params": params}) as answer:
+        told = (await answer.json())["result"]["meta"]
+    mint = intent.token_in.mint if pays else intent.token_out.mint
+    change = _held(told["postTokenBalances"], wallet, mint) - _held(told["preTokenBalances"], wallet, mint)
+    return told["err"] is None and change == (-fill.amount_in if pays else fill.amount_out)
+
+
+def _held(balances: list[dict[str, Any]], wallet: str, mint: str) -> int:
+    held = [each for each in balances if each["owner"] == wallet and each["mint"] == mint]
+    return sum(int(each["uiTokenAmount"]["amount"]) for each in held)
 
 
 async def _follow(running: Assembled, number: int, wish: Intent) -> Order:
@@ -102,7 +178,11 @@ def _summary(running: Assembled, ended: list[Order]) -> int:
     assert isinstance(running.chain, SimChain)
     confirmed = [order for order in ended if order.status is Status.CONFIRMED]
     settled = sorted(settlement.order_id for settlement in running.chain.settlements())
-    agrees = settled == sorted(order.id for order in confirmed)
-    print(f"\n{len(confirmed)} confirmed, {len(ended) - len(confirmed)} failed")
-    print("the chain's ledger agrees" if agrees else "THE CHAIN'S LEDGER DOES NOT AGREE")
-    return 0 if agrees and len(confirmed) == len(_WISHES) else 1
+    return _told(ended, agrees=settled == sorted(order.id for order in confirmed), witness="chain's ledger agrees")
+
+
+def _told(ended: list[Order], *, agrees: bool, witness: str) -> int:
+    confirmed = sum(order.status is Status.CONFIRMED for order in ended)
+    print(f"\n{confirmed} confirmed, {len(ended) - confirmed} failed")
+    print(f"the {witness}" if agrees else f"IT IS NOT TRUE THAT THE {witness.upper()}")
+    return 0 if agrees and confirmed == len(_WISHES) else 1

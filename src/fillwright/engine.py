@@ -71,6 +71,18 @@ class Bracket(msgspec.Struct, frozen=True):
     is_new: bool
 
 
+class Network(msgspec.Struct, frozen=True, kw_only=True):
+    """Where orders settle, as it was configured."""
+
+    cluster: str = "simulation"
+    wallet: str | None = None
+    """The address that pays and is paid, where the money is real."""
+
+    @property
+    def is_live(self) -> bool:
+        return self.wallet is not None
+
+
 class Hands(Protocol):
     """Who works on the orders of this process: a worker, or several one after another."""
 
@@ -93,7 +105,9 @@ class Engine:
         tokens: Tokens,
         subscribers: Subscribers,
         courier: Courier | None = None,
+        network: Network | None = None,
     ) -> None:
+        self.network = network or Network()
         self.tokens = tokens
         self.venues = tuple(venue.name for venue in executor.venues)
         self.policy = executor.policy

@@ -71,6 +71,7 @@ MATRIX: dict[tuple[str, str], tuple[Scope | None, Any, int, int]] = {
     ("GET", "/v1/webhooks/{id}/deliveries"): (Scope.READ, None, 200, 404),
     ("GET", "/v1/pools"): (Scope.READ, None, 200, 200),
     ("GET", "/v1/venues"): (Scope.READ, None, 200, 200),
+    ("GET", "/v1/status"): (Scope.READ, None, 200, 200),
     ("GET", "/v1/events"): (Scope.READ, None, 200, 200),
     ("GET", "/v1/sim/faults"): (Scope.ADMIN, None, 200, 200),
     ("PUT", "/v1/sim/faults"): (Scope.ADMIN, {}, 200, 200),

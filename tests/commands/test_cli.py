@@ -521,7 +521,7 @@ def test_every_command_says_what_it_does() -> None:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_the_completion_is_a_script_of_its_shell(shell: str) -> None:
     script = fillwright("completion", shell).out
-    assert "localnet" in script
+    assert "simchain" in script
     assert "slippage-bps" in script
     if shutil.which(shell) is None:
         pytest.skip(f"{shell} is not installed: its script was not run")

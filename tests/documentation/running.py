@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from tests.documentation.pages import ROOT, Block
 from tests.servers.fleet import INHERITED
-from tests.servers.machine import free_port
+from tests.servers.machine import free_pair
 
 LIMIT_S: Final = 120.0
 """For all blocks of one page."""
@@ -48,7 +48,7 @@ def run(blocks: Sequence[Block], folder: Path, *, port: int, settings: dict[str,
 
     AssertionError: a block that failed, by its line. What it started has ended when this returns.
     """
-    ports = {"3000": port, "8899": free_port()}
+    ports = {"3000": port, "8899": free_pair()}
     script = ["set -e"]
     for number, block in enumerate(blocks):
         file = folder / f"{number}.{_SUFFIXES[block.language]}"

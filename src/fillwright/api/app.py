@@ -23,6 +23,7 @@ from fillwright.api.pages import Pages
 from fillwright.api.probes import Probes
 from fillwright.api.resolving import Resolving
 from fillwright.api.sockets import Sockets
+from fillwright.api.status import StatusPage
 from fillwright.api.stream import Stream
 from fillwright.api.tickets import Tickets
 from fillwright.api.webhooks import Webhooks
@@ -46,6 +47,7 @@ def make_app(
     app.add_routes(Resolving(engine).routes())
     app.add_routes(Markets(engine).routes())
     app.add_routes(Webhooks(engine).routes())
+    app.add_routes(StatusPage(engine).routes())
     app.add_routes(Laboratory(engine, lab).routes())
     app.add_routes(Stream(engine, sockets).routes())
     events = Events(engine)

@@ -41,6 +41,7 @@ from fillwright.api.shapes import (
     WebhookRequest,
 )
 from fillwright.api.sockets import ErrorFrame, ShutdownFrame
+from fillwright.api.status import EngineStatus
 from fillwright.api.stream import Ack, Heartbeat, Snapshot, Subscribed
 from fillwright.api.tickets import TicketView
 from fillwright.api.webhooks import (
@@ -507,6 +508,7 @@ OPERATIONS: Final = (
         answers=(Answer(status=201, what="Good once, and not for long.", forms=(TicketView,)),),
         problems=(*_CHANGE, *_STORE),
     ),
+    _get("/v1/status", "getStatus", "market", "Which chain this is, and whose wallet", EngineStatus, *_FILTER),
     _get("/v1/venues", "listVenues", "market", "Health of the venues", VenueList, *_FILTER),
     Operation(
         method="post",

@@ -17,10 +17,18 @@ from typing import Any, Final, NamedTuple
 
 import aiohttp
 
-from fillwright.config import LOCALNET_PORT, SERVE_PORT, Config, load
+from fillwright.adapters.solana.rpc import Rpc
+from fillwright.adapters.solana.world import genesis_of, is_of, lamports_of, rules_of, tokens_of
+from fillwright.config import CHAIN_PORT, SERVE_PORT, Config, Live, load
 from fillwright.errors import FillwrightError
+from fillwright.live import plan_of, signer_of
+from fillwright.units import format_atoms
 
 _LOOK_S: Final = 5.0
+_NODE_S: Final = 2.0
+_LAMPORTS_MIN: Final = 10_000_000
+"""About five token accounts' rent."""
+_SOL_DECIMALS: Final = 9
 _FREE_MIN: Final = 2**30
 _SKEW_S_MAX: Final = 2.0
 _UNSAFE: Final = (
@@ -79,7 +87,7 @@ async def _looked(what: str, look: Awaitable[list[Finding]]) -> list[Finding]:
 _ADVICE: Final = {
     "database": "see DATABASE_URL",
     "redis": "see REDIS_URL; without it the database carries hints and events as well",
-    "chain": "start `fillwright localnet`, see FILLWRIGHT_CHAIN",
+    "chain": "start `fillwright simchain`, see FILLWRIGHT_CHAIN",
 }
 
 
@@ -200,15 +208,63 @@ async def _redis(config: Config) -> list[Finding]:
 
 
 async def _chain(config: Config) -> list[Finding]:
+    if config.live is not None:
+        return await _real(config.live)
     if config.chain is None:
         if config.database is None:
             return [Finding("chain", "ok", "simulated, inside the engine")]
-        advice = f"start `fillwright localnet` and set FILLWRIGHT_CHAIN=http://127.0.0.1:{LOCALNET_PORT}"
+        advice = f"start `fillwright simchain` and set FILLWRIGHT_CHAIN=http://127.0.0.1:{CHAIN_PORT}"
         return [Finding("chain", "warning", "inside the engine: one process only", advice)]
     asked = {"jsonrpc": "2.0", "id": 1, "method": "getBlockHeight"}
     async with _asking() as http, http.post(config.chain, json=asked) as answer:
         height = (await answer.json(content_type=None))["result"]
     return [Finding("chain", "ok", f"simulated, at block height {height}")]
+
+
+async def _real(live: Live) -> list[Finding]:
+    """The wallet, each node, what lies in the wallet, and the caps in the tokens of this chain."""
+    try:
+        signer, plan = signer_of(live), plan_of(live)
+    except FillwrightError as error:
+        return [Finding("wallet", "failed", str(error), "see docs/how-to/live.md")]
+    found = [Finding("wallet", "ok", f"signs as {signer.address}")]
+    told = await asyncio.gather(*(genesis_of(url.reveal(), _NODE_S) for url in live.rpc))
+    found += [_node(live.cluster, number, genesis) for number, genesis in enumerate(told, 1)]
+    if any(each.verdict == "failed" for each in found):
+        return found
+    rpc = Rpc([url.reveal() for url in live.rpc])
+    try:
+        found.append(_balance(await lamports_of(rpc, signer.address)))
+        rules_of(plan, await tokens_of(plan, rpc), signer.address)
+        found.append(_caps(live))
+    except FillwrightError as error:
+        found.append(Finding("limits", "failed", str(error)))
+    finally:
+        await rpc.close()
+    return found
+
+
+def _node(cluster: str, number: int, genesis: str | None) -> Finding:
+    what = f"node {number}"
+    if genesis is None:
+        return Finding(what, "failed", "no answer", "see FILLWRIGHT_RPC")
+    if not is_of(cluster, genesis):
+        return Finding(what, "failed", f"is not of {cluster}: its genesis hash is {genesis}", "see FILLWRIGHT_RPC")
+    return Finding(what, "ok", f"answers, and is of {cluster}")
+
+
+def _balance(lamports: int) -> Finding:
+    told = f"{format_atoms(lamports, _SOL_DECIMALS)} SOL"
+    if lamports < _LAMPORTS_MIN:
+        return Finding("balance", "warning", told, "fees and the rent of new token accounts are paid out of it")
+    return Finding("balance", "ok", told)
+
+
+def _caps(live: Live) -> Finding:
+    caps = ", ".join(f"{amount} {token}" for token, amount in live.day_caps)
+    if not caps:
+        return Finding("limits", "warning", "none for 24 hours", "FILLWRIGHT_DAY_CAPS sets them")
+    return Finding("limits", "ok", f"in 24 hours at most {caps}")
 
 
 @asynccontextmanager

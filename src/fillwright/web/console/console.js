@@ -76,6 +76,23 @@ live.addEventListener("caught-up", async () => {
   document.getElementById("lab").hidden = (await ifOffered(FAULTS_PATH)) === null;
 }, { once: true });
 
+// Real money shows on every page. The engine is asked until it tells: silence is no simulation.
+const ASK_AGAIN_MS = 2_000;
+
+async function showMoney() {
+  const status = await ifOffered("/v1/status");
+  if (status === null) setTimeout(showMoney, ASK_AGAIN_MS);
+  if (!status?.live) return;
+  const cluster = status.cluster.toUpperCase();
+  document.documentElement.dataset.live = status.cluster;
+  const money = document.getElementById("money");
+  money.replaceChildren(h("strong", {}, cluster), h("span", {}, "live, real transactions from wallet"), h("code", {}, status.wallet));
+  money.hidden = false;
+  say(`${cluster}: live, real transactions.`);
+}
+
+live.addEventListener("caught-up", showMoney, { once: true });
+
 // --- the theme ----------------------------------------------------------------------------------------------------------
 
 const theme = document.getElementById("theme");

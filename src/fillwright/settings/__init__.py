@@ -1,0 +1,1 @@
+"""What an operator may decide, below the one table that config.py reads."""
