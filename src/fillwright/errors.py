@@ -108,6 +108,17 @@ RETRYABLE: Final = frozenset(
 )
 """Codes for which the same request, or another attempt of the same order, may succeed later."""
 
+OUTAGES: Final = frozenset(
+    {
+        Code.ROUTE_UNAVAILABLE,
+        Code.VENUE_TIMEOUT,
+        Code.VENUE_UNAVAILABLE,
+        Code.CHAIN_UNAVAILABLE,
+        Code.SIGNER_UNAVAILABLE,
+    }
+)
+"""Codes that say that somebody is away, not that the order is a bad one."""
+
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """Why something did not work, in words for a person and a code for a program.

@@ -34,6 +34,7 @@ from fillwright.order import (
     Signed,
     SignedTx,
     SignRoute,
+    abort,
     advance,
     landed,
     miss,
@@ -136,7 +137,7 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
         """A sniper's pool that will not do for the order is one among many; any other order has to wait, or to end."""
         if order.target is not None and not found.problem.retryable:
             return Declined(pool=order.target.address, problems=(found.problem,))
-        return Aborted(problem=found.problem, retry_at=self._retry_at(order), quotes=found.quotes)
+        return abort(order, found.problem, self.clock.now(), self.policy, found.quotes)
 
     async def _sign(self, order: Order, route: Route) -> Event:
         try:
@@ -196,7 +197,7 @@ class Executor(msgspec.Struct, frozen=True, kw_only=True):
             self.alarm(Alarm(order.id, "unknown", why))
 
     def _aborted(self, order: Order, problem: Problem) -> Aborted:
-        return Aborted(problem=problem, retry_at=self._retry_at(order))
+        return abort(order, problem, self.clock.now(), self.policy)
 
     def _retry_at(self, order: Order) -> Millis:
         return Millis(self.clock.now() + self.policy.backoff(order.attempt))

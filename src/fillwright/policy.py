@@ -16,6 +16,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     attempts_max: int = 3
     backoff_ms: tuple[Millis, ...] = (Millis(1_000), Millis(2_000), Millis(4_000))
     """Pause after the first, second, ... attempt; the last one repeats."""
+    patience_ms: Millis = Millis(15_000)
+    """An outage of venues, chain or signer costs an order no attempt until it has been tried for so long."""
     quote_timeout_s: float = 2.0
     """A venue that has not answered by then is left out of the comparison."""
     legs_max: int = 4

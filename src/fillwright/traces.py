@@ -150,12 +150,12 @@ def _id_of(order_id: OrderId, what: str) -> SpanId:
 
 def _followed_at_once(before: Order, after: Order, waited_ms: int) -> bool:
     """Whether the end was stored with the failed attempt that caused it: then there was no pause."""
-    is_pause = before.status is Status.PENDING and before.attempt > 0
+    is_pause = before.pauses
     return is_pause and after.is_terminal and waited_ms == 0
 
 
 def _stage(order: Order) -> str:
-    return _STAGES.get(order.status) or ("pause" if order.attempt else "queued")
+    return _STAGES.get(order.status) or ("pause" if order.pauses else "queued")
 
 
 def _attributes(order: Order) -> dict[str, str | int]:

@@ -42,7 +42,7 @@ def test_the_orders_of_a_silent_account_are_canceled_by_whoever_works_then(tmp_p
     """Armed in one process, carried out by the next: the switch is stored."""
 
     async def script() -> None:
-        policy = Policy(switch_s=0.05, backoff_ms=(Millis(60_000),))
+        policy = Policy(switch_s=0.05, backoff_ms=(Millis(60_000),), patience_ms=Millis(0))
         async with serving(tmp_path, policy=policy) as server:
             for venue in server.engine._executor.venues:
                 venue._venue.pools = _refuse  # type: ignore[attr-defined]

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from fillwright.adapters.local import LocalQueue
-from fillwright.adapters.sim import PRESETS, Preset, SimChain
+from fillwright.adapters.sim import PRESETS, Preset, SimChain, SimVenue
 from fillwright.adapters.sim.newcomers import Newcomers
 from fillwright.errors import Code, FillwrightError
 from fillwright.order import (
@@ -65,6 +65,46 @@ def test_the_sweep_finds_orders_that_no_hint_has_named(simulation: Simulation) -
         await plant.until_ended(ids)
         await stopped(worker, running)
         plant.settled_once(ids)
+
+    simulation.run(scenario)
+
+
+class Away(SimVenue):
+    """A venue that nobody reaches until a time."""
+
+    until = float("inf")
+
+    async def pools(self, mints: frozenset[Mint]) -> Snapshot:
+        if asyncio.get_running_loop().time() < self.until:
+            raise FillwrightError(Code.VENUE_UNAVAILABLE, "away (on purpose)")
+        return await super().pools(mints)
+
+
+def test_an_outage_of_seconds_fails_no_order(simulation: Simulation) -> None:
+    async def scenario(plant: Plant) -> None:
+        plant.venues = [Away("raydium", plant.chain, plant.clock, plant.preset, seed=1)]
+        Away.until = plant.loop.time() + 12
+        running = asyncio.create_task(plant.worker("w-1").run())
+        ids = await plant.submit(4)
+        await plant.until_ended(ids)
+        assert await plant.statuses(ids) == {Status.CONFIRMED: 4}
+        assert {(await plant.order(each)).attempt for each in ids} == {1}
+        running.cancel()
+
+    simulation.run(scenario)
+
+
+def test_an_outage_that_stays_ends_the_order_all_the_same(simulation: Simulation) -> None:
+    async def scenario(plant: Plant) -> None:
+        plant.venues = [Away("raydium", plant.chain, plant.clock, plant.preset, seed=1)]
+        Away.until = float("inf")
+        running = asyncio.create_task(plant.worker("w-1").run())
+        [order_id] = await plant.submit(1)
+        await plant.until_ended([order_id])
+        order = await plant.order(order_id)
+        assert (order.status, order.attempt) == (Status.FAILED, POLICY.attempts_max)
+        assert 15_000 <= order.updated_at - order.created_at <= 25_000
+        running.cancel()
 
     simulation.run(scenario)
 

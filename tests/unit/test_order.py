@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fillwright.errors import RETRYABLE, Code, FillwrightError, Problem
+from fillwright.errors import OUTAGES, RETRYABLE, Code, FillwrightError, Problem
 from fillwright.order import (
     AT_ONCE,
     TERMINAL,
     TRANSITIONS,
     Aborted,
     Amended,
+    Armed,
     Attested,
     Canceled,
     CancelRequested,
@@ -29,6 +30,7 @@ from fillwright.order import (
     LandTx,
     Lapsed,
     Order,
+    OrderType,
     Reclaimed,
     Recorded,
     Released,
@@ -46,6 +48,8 @@ from fillwright.order import (
     Started,
     Status,
     Step,
+    Triggered,
+    abort,
     advance,
     cancel,
     claim,
@@ -61,6 +65,7 @@ from tests.conformance.samples import (
     HOPELESS,
     NOW,
     PASSING,
+    PRICE,
     SOL,
     USDC,
     accepted,
@@ -395,6 +400,37 @@ def test_a_terminal_order_cannot_be_canceled(status: Status) -> None:
     with pytest.raises(FillwrightError, match=str(status)) as refused:
         cancel(order_in(status), LATER)
     assert refused.value.code is Code.CANCEL_TOO_LATE
+
+
+# --- outages ------------------------------------------------------------------------------------------------
+
+PATIENT = Policy(patience_ms=Millis(15_000))
+
+
+@pytest.mark.parametrize("code", sorted(OUTAGES))
+def test_an_outage_costs_no_attempt_until_patience_is_over(code: Code) -> None:
+    order = walked(accepted(), [Started])[-1].order
+    for waited, spent in ((0, False), (14_999, False), (15_000, True)):
+        now = Millis(order.created_at + waited)
+        event = abort(order, Problem(code, "away"), now, PATIENT)
+        after = transition(order, event, now)
+        assert (after.status, after.attempt, after.due_at) == (Status.PENDING, int(spent), now + 1_000)
+
+
+def test_what_is_no_outage_always_costs_an_attempt() -> None:
+    order = walked(accepted(), [Started])[-1].order
+    for code in set(Code) - OUTAGES:
+        assert abort(order, Problem(code, "hopeless"), order.created_at, PATIENT).spent
+
+
+def test_patience_begins_anew_with_every_trigger_and_every_slice() -> None:
+    """It is about how long an order is tried, not about how long it rested."""
+    resting = accepted(type=OrderType.STOP, trigger=PRICE)
+    later = Millis(LATER + 1_000_000)
+    order = walked(resting, [Armed])[-1].order
+    order = transition(transition(order, Triggered(price=PRICE), later), Started(worker="w-1"), later)
+    assert not abort(order, Problem(Code.VENUE_TIMEOUT, "away"), Millis(later + 1), PATIENT).spent
+    assert abort(order, Problem(Code.VENUE_TIMEOUT, "away"), Millis(later + 15_000), PATIENT).spent
 
 
 # --- laws of any history ------------------------------------------------------------------------------------

@@ -126,11 +126,15 @@ class Lapsed(_Event, frozen=True, kw_only=True, tag="lapsed"):
 
 
 class Aborted(_Event, frozen=True, kw_only=True, tag="aborted"):
-    """The attempt ended before anything was signed and stored. `quotes`: what was compared, if that was the trouble."""
+    """The attempt ended before anything was signed and stored. `quotes`: what was compared, if that was the trouble.
+
+    `spent`: whether it counts; one that met an outage does not, for a while.
+    """
 
     problem: Problem
     retry_at: Millis
     quotes: tuple[Quote, ...] = ()
+    spent: bool = True
 
 
 class Slipped(_Event, frozen=True, kw_only=True, tag="slipped"):

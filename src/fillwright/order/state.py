@@ -144,7 +144,7 @@ class Standing(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     slice: int = 1
     """Of a schedule: the slice that is next or under way; one more than there are once all are over."""
     begun_at: Millis | None = None
-    """When this slice's first attempt began."""
+    """When the first attempt began, of this slice or since the trigger was met."""
     target: Target | None = None
     """Of a sniper that has chosen its pool."""
     declined: tuple[str, ...] = ()
@@ -185,6 +185,11 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_terminal(self) -> bool:
         return self.status in TERMINAL
+
+    @property
+    def pauses(self) -> bool:
+        """Whether it waits for its next attempt, after one that did not work."""
+        return self.status is Status.PENDING and self.problem is not None and self.due_at != AT_ONCE
 
     @property
     def slice(self) -> int:
@@ -317,7 +322,8 @@ def _apply(order: Order, event: Event) -> Order:
             return _settled(order, event)
         case Reverted() | Lapsed() | Aborted():
             due_at = _retry_at(order, event.retry_at)
-            return change(order, worker=None, due_at=due_at, tx=None, problem=event.problem)
+            attempt = order.attempt if not isinstance(event, Aborted) or event.spent else order.attempt - 1
+            return change(order, worker=None, due_at=due_at, attempt=attempt, tx=None, problem=event.problem)
         case Attested():
             return order
         case CancelRequested():
@@ -348,12 +354,13 @@ def _rested(
             amended = change(order, intent=intent, deadline_at=_deadline_at(intent, order.created_at))
             return change(amended, due_at=_rest_until(amended))
         case Triggered():
-            return change(order, standing=change(standing, triggered=True))
+            return change(order, standing=change(standing, triggered=True, begun_at=None))
         case Slipped(retry_at=retry_at):
             due_at = _rest_until(order) if retry_at is None else _retry_at(order, retry_at)
             return change(order, worker=None, due_at=due_at, attempt=order.attempt - 1, standing=standing)
         case Sniped(pool=pool, facts=facts):
-            return change(order, standing=change(standing, triggered=True, target=Target(pool, facts.decimals)))
+            target = Target(pool, facts.decimals)
+            return change(order, standing=change(standing, triggered=True, begun_at=None, target=target))
         case Declined(pool=address):
             declined = (*standing.declined, address)[-DECLINED_MAX:]
             again = change(standing, triggered=False, target=None, declined=declined)
@@ -365,9 +372,9 @@ def _rested(
 
 
 def _begun(order: Order) -> Standing | None:
-    """The standing after a start: of a schedule it tells when the slice was begun."""
-    if order.intent.schedule is None:
-        return order.standing
+    """The standing after a start: it tells when the first attempt was begun, of this slice or since the trigger."""
+    if order.intent.schedule is None and order.standing is None:
+        return None
     standing = order.standing or Standing()
     return standing if standing.begun_at else msgspec.structs.replace(standing, begun_at=order.updated_at)
 

@@ -8,9 +8,10 @@ from typing import TypeAlias, assert_never
 
 import msgspec
 
-from fillwright.errors import Code, FillwrightError, Problem
+from fillwright.errors import OUTAGES, Code, FillwrightError, Problem
 from fillwright.order.asked import Intent
 from fillwright.order.events import (
+    Aborted,
     Amended,
     Armed,
     Attested,
@@ -145,6 +146,18 @@ def advance(order: Order, event: Event, now: Millis, policy: Policy) -> list[Rec
         after = transition(after, step.event, now)
         recorded.append(Recorded(after, step.event))
     return recorded
+
+
+def abort(order: Order, problem: Problem, now: Millis, policy: Policy, quotes: tuple[Quote, ...] = ()) -> Aborted:
+    """What it means for an order that nothing can be signed for it now.
+
+    An outage is no attempt of the order's, as long as patience lasts; after that it is: no order waits for ever.
+    """
+    standing = order.standing
+    begun_at = order.created_at if standing is None or standing.begun_at is None else standing.begun_at
+    is_patient = problem.code in OUTAGES and now < begun_at + policy.patience_ms
+    retry_at = Millis(now + policy.backoff(order.attempt))
+    return Aborted(problem=problem, retry_at=retry_at, quotes=quotes, spent=not is_patient)
 
 
 def landed(order: Order, fill: Fill) -> Landed | SliceLanded:

@@ -200,7 +200,7 @@ def news_of(recorded: Recorded) -> News:
 
 def retry_at(order: Order) -> int | None:
     """When the next attempt begins, between two attempts."""
-    return order.due_at if order.status is Status.PENDING and order.attempt else None
+    return order.due_at if order.pauses else None
 
 
 def quote_frames(intent: Intent, route: Route) -> tuple[QuoteFrame, ...]:

@@ -443,6 +443,8 @@ def attempt_views(history: Sequence[Recorded]) -> list[AttemptView]:
         if isinstance(recorded.event, Started):
             number = None if recorded.order.intent.schedule is None else recorded.order.slice
             started = AttemptView(attempt=recorded.order.attempt, slice=number, outcome="live", started_at=at)
+            if attempts and (attempts[-1].attempt, attempts[-1].slice) == (started.attempt, number):
+                attempts.pop()  # an outage ended it before anything was signed: it is begun again
             attempts.append(started)
         elif isinstance(recorded.event, Slipped | Declined):
             attempts.pop()  # it was not one: nothing was spent on it
