@@ -1,7 +1,7 @@
 """Four swaps in one transaction: SOL to USDC over two pools and on to USDT over two more, of whatever kinds.
 
-Decides: which golden pools are joined. Must never: let anything be left of USDC for exact in, or another amount than
-asked be received for exact out.
+Decides: which golden pools are joined. Must never: let another amount than asked be spent for exact in, or be received
+for exact out.
 """
 
 from collections.abc import Sequence
@@ -73,9 +73,9 @@ def _quoted(pools: Sequence[Pool], mode: Mode) -> tuple[list[Atoms], dict[Mint, 
     if mode is Mode.EXACT_IN:
         arrive = [Atoms(each - ceil_div(each, TOLERANCE)) for each in here]
         half = Atoms(sum(arrive) * shares[0] // sum(shares))
-        spent = _out(first, arrive[0], NATIVE_MINT) + _out(second, arrive[1], NATIVE_MINT)
         received = _in(third, half) + _in(fourth, Atoms(sum(arrive) - half))
-        return [Atoms(_LAMPORTS)] * 2 + list(shares), {NATIVE_MINT: -spent, _USDC: 0, _USDT: received}
+        moves = {NATIVE_MINT: -2 * _LAMPORTS, _USDC: sum(here) - sum(arrive), _USDT: received}
+        return [Atoms(_LAMPORTS)] * 2 + list(shares), moves
     costs = [_out(third, got[0], _USDC), _out(fourth, got[1], _USDC)]
     needed = sum(cost + ceil_div(cost, TOLERANCE) for cost in costs)
     part = Atoms(needed * here[1] // sum(here))

@@ -111,8 +111,7 @@ def _moves(
     there = pool_a.quote_in(amount, mints[0], now).amount_out
     if mode is Mode.EXACT_IN:
         arrives = Atoms(there - (ceil_div(there, rest) if rest else 0))
-        spent = pool_a.quote_out(arrives, mints[0], now).amount_in
-        return _Moves(spent, there, 0, pool_b.quote_in(arrives, mints[1], now).amount_out)
+        return _Moves(amount, there, there - arrives, pool_b.quote_in(arrives, mints[1], now).amount_out)
     received = pool_b.quote_in(there, mints[1], now).amount_out
     cost = pool_b.quote_out(received, mints[1], now).amount_in
     needed = Atoms(cost + (ceil_div(cost, rest) if rest else 0))
