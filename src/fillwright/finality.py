@@ -1,23 +1,34 @@
 """Swaps that the chain has told of, but might still take back: look again until it cannot.
 
 Decides: when a swap is final, and what follows where it was taken back. Must never: take a node that lags behind for a
-chain that forgot.
+chain that took back, or doubt what an operator vouches for.
 
 Only for chains whose word is not final (`Chain.landed_is_final`). A node for which the slot of the swap is final, and
 which still has the same swap there, ends the matter.
 """
 
-import asyncio
 from typing import Final
 
 import msgspec
 
-from fillwright.errors import FillwrightError
 from fillwright.executor import Alarm, Executor
-from fillwright.order import Fill, Landed, Order, Recorded, Reopened, Signed, SignedTx, SliceLanded, Status, transition
+from fillwright.landing import look
+from fillwright.order import (
+    Attested,
+    Fill,
+    Landed,
+    Order,
+    Recorded,
+    Reopened,
+    Signed,
+    SignedTx,
+    SliceLanded,
+    Status,
+    transition,
+)
 from fillwright.ports import Conflict, Logged, Place, Sighting
 from fillwright.together import side_by_side
-from fillwright.units import Millis, OrderId, Signature
+from fillwright.units import Millis, OrderId
 
 _PAGE: Final = 500
 _PENDING_MAX: Final = 10_000
@@ -73,27 +84,27 @@ class Finality:
 
     async def _judge(self, swap: _Swap) -> None:
         facts = await self._facts(swap)
-        sighting = await self._look(facts.tx.signature)
-        if sighting is None or not _is_past(sighting, facts.fill):
-            return
-        if sighting.outcome != facts.fill:
-            await self._taken_back(swap, facts)
+        if facts is not None:
+            sighting = await look(self._executor.chain, facts.tx, self._executor.policy)
+            if sighting is None or not _is_past(sighting, facts.fill):
+                return
+            if sighting.outcome != facts.fill:
+                await self._taken_back(swap, facts)
         self._pending.pop((swap.order_id, swap.seq), None)
 
-    async def _facts(self, swap: _Swap) -> _Facts:
-        """From the history: the transaction that was signed last before the swap was recorded."""
+    async def _facts(self, swap: _Swap) -> _Facts | None:
+        """From the history: the transaction that was signed last before the swap was recorded.
+
+        None where somebody vouches for the swap, because the chain could not tell: it cannot take back what it does not
+        remember, and the order, opened again, would be taken for lapsed and swapped twice.
+        """
         history = await self._store.history(swap.account, swap.order_id)
-        event = history[swap.seq - 1].event
+        before, event = (each.event for each in history[swap.seq - 2 : swap.seq])
+        if isinstance(before, Attested):
+            return None
         assert isinstance(event, Landed | SliceLanded)
         signed = [each.event.tx for each in history[: swap.seq] if isinstance(each.event, Signed)]
         return _Facts(signed[-1], event.fill)
-
-    async def _look(self, signature: Signature) -> Sighting | None:
-        try:
-            async with asyncio.timeout(self._executor.policy.chain_timeout_s):
-                return await self._executor.chain.look(signature)
-        except (TimeoutError, FillwrightError):
-            return None
 
     async def _taken_back(self, swap: _Swap, facts: _Facts) -> None:
         """An order that ended with this swap is submitted again, and its bytes are landed as ever.

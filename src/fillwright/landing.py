@@ -24,7 +24,7 @@ async def land(chain: Chain, clock: Clock, tx: SignedTx, policy: Policy) -> Fill
         if now >= broadcast_at:
             await _broadcast(chain, tx, policy)
             broadcast_at = now + policy.rebroadcast_s
-        sighting = await _look(chain, tx, policy)
+        sighting = await look(chain, tx, policy)
         if sighting is not None and sighting.outcome is not None:
             return sighting.outcome
         if sighting is not None and proves_lapse(tx, sighting):
@@ -54,7 +54,8 @@ async def _broadcast(chain: Chain, tx: SignedTx, policy: Policy) -> None:
         return
 
 
-async def _look(chain: Chain, tx: SignedTx, policy: Policy) -> Sighting | None:
+async def look(chain: Chain, tx: SignedTx, policy: Policy) -> Sighting | None:
+    """What a node knows of it now; None where none says so in time."""
     try:
         async with asyncio.timeout(policy.chain_timeout_s):
             return await chain.look(tx.signature)

@@ -4,13 +4,13 @@ Decides: when a person may say what became of it. Must never: take a person's wo
 the death of a transaction that may still land.
 """
 
-import asyncio
 from enum import StrEnum
 
 import msgspec
 
 from fillwright.errors import Code, FillwrightError, Problem
 from fillwright.executor import Executor
+from fillwright.landing import look, proves_lapse
 from fillwright.order import (
     Attested,
     Fill,
@@ -57,7 +57,7 @@ async def settle_by_hand(executor: Executor, order: Order, told: Statement) -> O
     if order.status is not Status.SUBMITTED or tx is None:
         raise _refused(f"the order is {order.status}; only one that is submitted can be in doubt")
     await _waited(executor, order)
-    _judge(tx, told.outcome, await _look(executor, tx))
+    _judge(tx, told.outcome, await look(executor.chain, tx, executor.policy))
     now = executor.clock.now()
     recorded = resolve(
         order, _event(order, tx, told, now), Attested(by=told.by, evidence=told.evidence), now, executor.policy
@@ -78,19 +78,13 @@ async def _waited(executor: Executor, order: Order) -> None:
         raise _refused(f"the chain is still being asked; nobody's word is taken for another {left_s:.0f} s")
 
 
-async def _look(executor: Executor, tx: SignedTx) -> Sighting | None:
-    try:
-        async with asyncio.timeout(executor.policy.chain_timeout_s):
-            return await executor.chain.look(tx.signature)
-    except (TimeoutError, FillwrightError):
-        return None
-
-
 def _judge(tx: SignedTx, outcome: Outcome, sighting: Sighting | None) -> None:
     if sighting is None:
         return
     if sighting.outcome is not None:
         raise _refused("the chain knows what became of it, which will be recorded at the next look")
+    if outcome is Outcome.LANDED and proves_lapse(tx, sighting):
+        raise _refused("the chain proves that it never landed, which will be recorded at the next look")
     if outcome is not Outcome.LANDED and sighting.height <= tx.last_valid_height:
         left = tx.last_valid_height - sighting.height
         raise _refused(f"it may still land: by what a node says, it is valid for {left} more blocks")

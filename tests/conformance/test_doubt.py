@@ -8,6 +8,7 @@ import pytest
 
 from fillwright.errors import Code, FillwrightError
 from fillwright.finality import Finality
+from fillwright.landing import proves_lapse
 from fillwright.order import Fill, Order, Signed, SignedTx, Status
 from fillwright.policy import Policy
 from fillwright.ports import Chain, Instruction, Sighting
@@ -177,6 +178,35 @@ def test_amounts_that_the_transaction_could_not_have_swapped_are_refused(
         assert (error.code, error.problem.pointer) == (Code.VALIDATION_CONTRADICTION, pointer)
 
     simulation.run(scenario, policy=PATIENT, seeds=(1,))
+
+
+def test_nobody_s_word_is_taken_for_a_landing_that_the_chain_disproves(simulation: Simulation) -> None:
+    async def scenario(plant: Plant) -> None:
+        order_id, running = await submitted(plant, Nowhere(plant.chain))
+        running.cancel()
+        await asyncio.sleep(90)
+        order = await plant.order(order_id)
+        assert proves_lapse(order.tx, await plant.chain.look(order.tx.signature))  # type: ignore[arg-type, union-attr]
+        error = await refused(plant, plant.chain, order, LANDED)
+        assert (error.code, "never landed" in str(error)) == (Code.ORDER_NOT_IN_DOUBT, True)
+
+    simulation.run(scenario, policy=PATIENT)
+
+
+def test_what_somebody_vouched_for_is_not_opened_again_for_a_chain_that_has_forgotten(simulation: Simulation) -> None:
+    """It would be taken for lapsed next, and swapped a second time."""
+
+    async def scenario(plant: Plant) -> None:
+        order_id, running = await submitted(plant, Nowhere(plant.chain))
+        await asyncio.sleep(70)
+        await settle_by_hand(plant.executor(Nowhere(plant.chain)), await plant.order(order_id), LANDED)
+        running.cancel()
+        await asyncio.sleep(60)
+        await Finality(plant.executor(Scripted(plant.chain, honest))).check()
+        assert (await causes(plant, order_id))[-1] == "landed"
+        assert {alarm.what for alarm in plant.alarms} <= {"unknown"}
+
+    simulation.run(scenario, policy=PATIENT)
 
 
 # --- taken back -------------------------------------------------------------------------------------------

@@ -69,7 +69,7 @@ def _error_is_failure() -> Patches:
 
 
 def _height_alone() -> Patches:
-    honest = landing._look
+    honest = landing.look
 
     async def look(chain: Chain, tx: SignedTx, policy: Policy) -> Sighting | None:
         sighting = await honest(chain, tx, policy)
@@ -77,7 +77,7 @@ def _height_alone() -> Patches:
             return change(sighting, outcome=None)
         return sighting
 
-    return [(landing, "_look", look)]
+    return [(landing, "look", look)]
 
 
 def _any_height_believed() -> Patches:
@@ -85,13 +85,13 @@ def _any_height_believed() -> Patches:
 
 
 def _two_nodes_one_proof() -> Patches:
-    honest = landing._look
+    honest = landing.look
 
     async def look(chain: Chain, tx: SignedTx, policy: Policy) -> Sighting | None:
         trace, height = await honest(chain, tx, policy), await honest(chain, tx, policy)
         return trace and height and change(height, outcome=trace.outcome)
 
-    return [(landing, "_look", look)]
+    return [(landing, "look", look)]
 
 
 def _late_signature_kept() -> Patches:
