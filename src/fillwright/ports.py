@@ -7,7 +7,7 @@ exceptions into FillwrightError, once, at its edge.
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from typing import Protocol
+from typing import Protocol, Self
 
 import msgspec
 
@@ -425,6 +425,19 @@ class Instruction(msgspec.Struct, frozen=True, kw_only=True):
     mode: Mode
     amount: Atoms
     limit: Atoms
+
+    @classmethod
+    def of(cls, leg: Leg, *, mode: Mode, limit: Atoms) -> Self:
+        """This leg, with its amount at the end that `mode` fixes."""
+        return cls(
+            venue=leg.venue,
+            pool=leg.pool,
+            mint_in=leg.mint_in,
+            mint_out=leg.mint_out,
+            mode=mode,
+            amount=leg.amount_in if mode is Mode.EXACT_IN else leg.amount_out,
+            limit=limit,
+        )
 
 
 class Venue(Protocol):

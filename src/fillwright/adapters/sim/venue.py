@@ -37,15 +37,7 @@ class SimVenue:
 
     async def build(self, leg: Leg, *, mode: Mode, limit: Atoms) -> Instruction:
         await self._pause(self.preset.build_ms)
-        return Instruction(
-            venue=leg.venue,
-            pool=leg.pool,
-            mint_in=leg.mint_in,
-            mint_out=leg.mint_out,
-            mode=mode,
-            amount=leg.amount_in if mode is Mode.EXACT_IN else leg.amount_out,
-            limit=limit,
-        )
+        return Instruction.of(leg, mode=mode, limit=limit)
 
     async def _pause(self, bounds_ms: tuple[int, int]) -> None:
         if bounds_ms != (0, 0):

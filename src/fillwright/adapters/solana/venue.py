@@ -20,12 +20,4 @@ class SolanaVenue:
         return await self._market.view(self.name, mints)
 
     async def build(self, leg: Leg, *, mode: Mode, limit: Atoms) -> Instruction:
-        return Instruction(
-            venue=leg.venue,
-            pool=leg.pool,
-            mint_in=leg.mint_in,
-            mint_out=leg.mint_out,
-            mode=mode,
-            amount=leg.amount_in if mode is Mode.EXACT_IN else leg.amount_out,
-            limit=limit,
-        )
+        return Instruction.of(leg, mode=mode, limit=limit)
